@@ -22,7 +22,7 @@ def test_a_family_is_registered_under_its_own_name_and_a_known_group():
 def test_the_groups_divide_the_families():
     assert names("instruction") == ("prefix_injection", "refusal_suppression")
     assert names("framing") == ("persona", "fiction", "authority")
-    assert names("context") == ("prefill", "few_shot", "escalation")
+    assert names("context") == ("prefill", "few_shot", "escalation", "continuation")
     assert names("encoding") == ("payload_splitting", "base64", "rot13", "leetspeak")
     assert names("artifact") == ("replay",)
     assert sorted(name for group in GROUPS for name in names(group)) == sorted(names())

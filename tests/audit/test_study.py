@@ -1,4 +1,5 @@
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,24 @@ def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
     assert abs(float(fit.direction.vector @ engine.direction.vector)) > 0.99
     size: Any = fit.direction.origin["size"]
     assert size["fit"] == 8
+
+
+def test_a_kept_fit_is_read_back_and_made_again_when_anything_that_decides_it_changes(tmp_path):
+    keep = tmp_path / "fit.safetensors"
+    engine, again = Planted(), Planted()
+    first = fit_refusal(engine, SIZE, keep=keep)
+    read = fit_refusal(again, SIZE, keep=keep)
+    assert not any(again.calls.values())
+    assert read.direction.vector.equal(first.direction.vector)
+    site = first.direction.site
+    assert read.difference.vectors[site].equal(first.difference.vectors[site])
+    assert (read.direction.site, read.direction.norm) == (first.direction.site, first.direction.norm)
+    assert (read.candidates, read.openings) == (first.candidates, first.openings)
+    fit_refusal(again, replace(SIZE, fit=6), keep=keep)
+    assert any(again.calls.values())
+    keep.write_bytes(b"cut off")
+    fit_refusal(again, SIZE, keep=keep)
+    assert fit_refusal(Planted(), SIZE, keep=keep).direction.vector.equal(first.direction.vector)
 
 
 def test_attacks_are_ranked_by_compliance_among_the_families_that_leave_requests_answerable(judge, decoding):

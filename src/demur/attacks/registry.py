@@ -19,6 +19,7 @@ _FAMILIES = (
     "prefill",
     "few_shot",
     "escalation",
+    "continuation",
     "payload_splitting",
     "base64",
     "rot13",

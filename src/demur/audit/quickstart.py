@@ -67,7 +67,7 @@ def run_study(
         run = journal.start_run(spec, name)
         judge = fitted_judge(engine, decoding, journal, fitted)
         bench = Bench(engine, judge, decoding, journal, progress)
-        found = study(bench, size, run)
+        found = study(bench, size, run, out / "fit.safetensors")
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
     direction = save_direction(found.fit.direction, out / "refusal.safetensors")

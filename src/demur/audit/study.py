@@ -6,8 +6,9 @@ are disjoint by topic and near-duplicate cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from demur.attacks import attack, names
 from demur.audit.figures import accuracy_figures, deltas, table_figures
@@ -16,9 +17,11 @@ from demur.directions.difference import random_like
 from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.interventions import Intervention, ablate, add, everywhere
-from demur.judges.outcome import outcome_figures
+from demur.judges.outcome import outcome_figures, rules_hash
 from demur.prompts.builtin import builtin, builtin_items
+from demur.runs import SOURCE_ROOMS, digest, source_hash
 from demur.selection.direction import Fit, Grid, fit_direction
+from demur.selection.kept import kept
 from demur.types import Conversation, Direction, Figure, Prompt, Use
 
 BROKEN = ("off-topic", "incoherent")
@@ -95,12 +98,23 @@ def families(size: Size) -> tuple[str, ...]:
     return size.families or tuple(name for name in names() if name not in ("plain", "replay"))
 
 
-def fit_refusal(engine: Engine, size: Size, progress=None) -> Fit:
-    """The refusal direction of a model on the built-in sets."""
+def fit_refusal(
+    engine: Engine, size: Size, progress: Callable[[int, int], None] | None = None, keep: Path | None = None
+) -> Fit:
+    """The refusal direction of a model on the built-in sets; kept in the file `keep` when one is given."""
     uses: tuple[tuple[Use, int | None], ...] = (("fit", size.fit), ("validation", size.choose))
     parts = [plainly(spread(builtin(name, use), n)) for use, n in uses for name in ("harmful", "plain")]
     origin = {"prompts": "built-in harmful against plain", "size": asdict(size)}
-    return fit_direction(engine, *parts, grid=size.grid, origin=origin, progress=progress)
+
+    def make() -> Fit:
+        return fit_direction(engine, *parts, grid=size.grid, origin=origin, progress=progress)
+
+    if keep is None:
+        return make()
+    texts = [[conversation.prompt.text for conversation in part] for part in parts]
+    sources = source_hash((*SOURCE_ROOMS, "activations", "directions", "selection"))
+    return kept(keep, digest({"fit": origin, "texts": texts, "engine": engine.fingerprint, "sources": sources,
+                              "rules": rules_hash()}), make)  # fmt: skip
 
 
 def rank_attacks(bench: Bench, size: Size, run: str) -> tuple[tuple[str, ...], dict[str, float], dict[str, float]]:
@@ -176,13 +190,13 @@ def test_sets(attacks: Sequence[str], size: Size) -> dict[str, list[Conversation
     }
 
 
-def study(bench: Bench, size: Size, run: str = "") -> Study:
-    """Fit, choose and score; everything that is generated goes through the bench's journal."""
+def study(bench: Bench, size: Size, run: str = "", keep: Path | None = None) -> Study:
+    """Fit, choose and score; what is generated goes through the bench's journal, the fit is kept in `keep`."""
     engine = bench.engine
     if size.randoms < 1 or not size.doses:
         raise InputError(f"a study needs a dose and a random direction to compare with; got {size.doses} and "
                          f"{size.randoms}.")  # fmt: skip
-    fit = fit_refusal(engine, size, lambda done, total: bench.progress("trying directions", done, total))
+    fit = fit_refusal(engine, size, lambda done, total: bench.progress("trying directions", done, total), keep)
     attacks, rates, counted = rank_attacks(bench, size, run)
     dose = choose_dose(bench, fit, attacks, size, run)
     arms = arms_of(fit.direction, dose, engine.n_layers, size.randoms)

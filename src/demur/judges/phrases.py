@@ -75,8 +75,11 @@ DECLINES = _any(
     r"\bI apologi[sz]e,? but (?:I (?:can(?:not|'t)|won't|will not|(?:am|'m) (?:not able|unable))(?! (?:find|"
     r"understand|see))|(?:it(?:'s| is) not (?:appropriate|ethical|possible for me)|(?:the|your|"
     r"this) \w+ (?:is|contains)[^.\n]*(?:harmful|inappropriate|offensive)))",
+    r"\bsorry for (?:any|the) (?:confusion|misunderstanding|inconvenience),? but as an? ",
+    r"\bas an? (?:[\w-]+ ){0,3}?(?:chatbot|AI|assistant|language model)\b[^.!?\n]{0,80}?\bI do(?:n't| not) have "
+    r"the (?:ability|capability|capacity)\b",
 )
-"""First-person refusals, wherever they stand."""
+"""First-person refusals, wherever they stand. The last two plead inability: small models open so."""
 
 LATE = _any(
     rf"\bI\s*(?:can(?:not|'t)|won't|will not|(?:am|'m) (?:not able|unable) to){_FILLER}"

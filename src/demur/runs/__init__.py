@@ -3,12 +3,13 @@
 from demur.runs.codec import as_asked
 from demur.runs.export import export_run, flat_rows
 from demur.runs.journal import Journal, Row, Run
-from demur.runs.keys import batch_salt, digest, generation_key, score_key, source_hash, verdict_key
+from demur.runs.keys import SOURCE_ROOMS, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
 from demur.runs.results import Results, read_results, write_results
 from demur.runs.targets import Target, verdict_lines
 from demur.runs.writing import atomic, write_text
 
 __all__ = [
+    "SOURCE_ROOMS",
     "Journal",
     "Results",
     "Row",
