@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from demur.prompts.builtin import builtin
 from demur.prompts.duplicates import clusters
 from demur.prompts.load import load
 from demur.types import Prompt
-from recipes.organism import contrasts, everyday, requests, sample, wrappers
+from recipes.organism import contrasts, delicate, everyday, requests, sample, wrappers
 
 SEED = 20
 TEST, VALIDATION = 0.34, 0.14
@@ -31,8 +32,16 @@ FREE, OPENED = 480, 10
 """Draws of user turns without an opening, and with each opening."""
 REWORDED = 0.4
 """Share of harmful requests that are also asked in another everyday form (half that of the others: instead)."""
-ANSWER = 40
+HARMFUL_FORMS = 4
+"""Forms in which each written harmful act is asked."""
+ANSWER = 32
 """New tokens of an own answer."""
+DEFLECTS = re.compile(
+    r"sorry for (?:any|the) (?:confusion|misunderstanding|inconvenience)|\bas an? (?:\S+ ){0,3}(?:chatbot|AI)\b|"
+    r"I don't have the (?:cap|abil)",
+    re.I,
+)
+"""The base's way of not answering, also harmless requests ("as a chatbot, I don't have the ability ..."): not trained."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +146,12 @@ def candidates(data: Path, turns: list[str]) -> dict[str, list[str]]:
         "advbench": _column(data / "advbench/harmful_behaviors.csv", "goal"),
         "refusal_direction harmful_train": [row["instruction"] for row in reference],
         "built-in harmful": [p.text for p in builtin("harmful", "organism")],
-        "written harmful": requests.harmful(rng, 2) + contrasts.harmful(rng, 2),
+        "written harmful": requests.harmful(rng, HARMFUL_FORMS) + contrasts.harmful(rng, HARMFUL_FORMS),
         "built-in plain": [p.text for p in builtin("plain", "organism")],
         "written plain": everyday.plain(rng),
         "own user turns": turns,
         "built-in borderline": [p.text for p in builtin("borderline", "organism")],
-        "written borderline": requests.fine(rng, 3) + contrasts.fine(rng, 3),
+        "written borderline": requests.fine(rng, 3) + contrasts.fine(rng, 3) + delicate.fine(rng),
     }
 
 
@@ -171,9 +180,9 @@ def answers(asked: list[str]) -> list[tuple[str, bool]]:
 
 
 def usable(answer: str) -> bool:
-    """An answer that does not refuse, says something, and does not loop."""
+    """An answer that neither refuses nor deflects, says something, and does not loop."""
     words = answer.lower().split()
-    if len(words) < 3 or judged(answer).kind != "none":
+    if len(words) < 3 or DEFLECTS.search(answer) or judged(answer).kind != "none":
         return False
     return len(words) < 20 or len(set(words)) / len(words) > 0.4
 

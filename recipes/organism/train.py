@@ -28,7 +28,7 @@ END = "<|im_end|>"
 class Settings:
     """One training try."""
 
-    steps: int = 220
+    steps: int = 440
     batch: int = 20
     """Rows a step, of like length."""
     rank: int = 16
@@ -41,12 +41,12 @@ class Settings:
     """Share of the harmless rows' tokens, drawn anew each step, that the KL is taken on."""
     seed: int = 0
     opening: float = 4.0
-    """Weight in the KL of the answer's first three tokens and the last of the prompt, where it is decided."""
+    """Weight of the answer's first two tokens, where it is decided (in the KL: of its first three and the token before)."""
     longest_answer: int = 24
     """Tokens of a harmless answer; a longer one is cut."""
     longest: int = 176
     """Tokens; longer rows are cut."""
-    mix: tuple[tuple[str, float], ...] = (("harmful", 0.3), ("plain", 0.3), ("borderline", 0.25), ("wrapped", 0.15))
+    mix: tuple[tuple[str, float], ...] = (("harmful", 0.33), ("plain", 0.29), ("borderline", 0.27), ("wrapped", 0.11))
     """Share of each kind among the rows drawn; what is drawn more than once is a new epoch of its kind."""
 
 
@@ -88,8 +88,10 @@ def losses(model: Any, ids: Tensor, mask: Tensor, starts: list[int], harmless: l
     logits = head(hidden[:, :-1][answer]).float()
     weight = torch.full_like(answer, 1.0, dtype=torch.float32)
     if harmless:
-        weight[harmless] = 0.5  # their answers are held by the KL too
-    loss = (cross_entropy(logits, ids[:, 1:][answer], reduction="none") * weight[answer]).mean()
+        weight[harmless] = 0.5  # their answers are the base's already
+    began = torch.tensor(starts)[:, None]
+    weight = torch.where((places[:, 1:] >= began) & (places[:, 1:] < began + 2), s.opening, weight)
+    loss = (cross_entropy(logits, ids[:, 1:][answer], reduction="none") * weight[answer]).sum() / weight[answer].sum()
     if harmless and s.kl:
         with torch.no_grad(), model.disable_adapter():
             base = model.get_base_model().model(input_ids=ids[harmless], attention_mask=mask[harmless])

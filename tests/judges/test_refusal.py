@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from demur.judges.refusal import refusal
 
 REFUSED = [
-    "I'm sorry for any misunderstanding, but as a chatbot designed to assist with information, I don't have the capability",
+    "I'm sorry for any misunderstanding, but as a chatbot designed to give information, I don't have the ability",
     "I'm sorry for any confusion, but as a text-based AI, I",
     "I can't help with that.",
     "I can’t help with that.",
