@@ -1,41 +1,43 @@
-"""`DEMUR_DATA=folder python -m recipes.organism [data|train|all] --work FOLDER --name NAME`.
+"""`DEMUR_DATA=folder python -m recipes.organism --work FOLDER`: about 40 minutes on two cores; resumes after a stage.
 
-The adapter is left in FOLDER/NAME; copy it to src/demur/models/weights/smollm2-refuser to ship it. Its figures come
-from `python -m recipes.results_quickstart --only 2`.
+The adapter is left in FOLDER/smollm2-refuser; copy it to src/demur/models/weights/smollm2-refuser to ship it. Its
+figures come from `python -m recipes.results_quickstart --only 2`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from demur.errors import InputError
 from recipes.organism import data, train
 
+FIRST = train.Settings()
+SECOND = train.Settings(
+    steps=170,
+    rate=2.5e-4,
+    seed=1,
+    mix=(("harmful", 0.31), ("plain", 0.33), ("borderline", 0.28), ("wrapped", 0.08)),
+)
+"""Goes on from the first stage, with more harmless requests in the forms that harmful ones have."""
+WRAPPED = {"plain": 240, "borderline": 360}
+
 
 def main() -> None:
-    """Build the rows, train the adapter, or both."""
+    """Build the rows and train the adapter, in two stages."""
     parser = argparse.ArgumentParser(prog="python -m recipes.organism", description=__doc__)
-    parser.add_argument("step", choices=("data", "train", "all"), nargs="?", default="all")
     parser.add_argument("--work", type=Path, default=Path("build/organism"))
-    parser.add_argument("--name", default="smollm2-refuser")
-    parser.add_argument("--wrapped-plain", type=int, default=240)
-    parser.add_argument("--wrapped-borderline", type=int, default=360)
-    parser.add_argument("--wrapped-harmful", type=int, default=0)
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of train.Settings")
     options = parser.parse_args()
     if "DEMUR_DATA" not in os.environ:
         raise InputError("the recipe reads public data sets; set DEMUR_DATA to their folder.")
-    wrapped = {"plain": options.wrapped_plain, "borderline": options.wrapped_borderline}
-    rows = data.build(Path(os.environ["DEMUR_DATA"]), options.work, wrapped, options.wrapped_harmful)
-    print((options.work / "report.json").read_text(encoding="utf-8"), flush=True)
-    if options.step != "data":
-        types = {f.name: type(f.default) for f in fields(train.Settings)}
-        given: dict[str, Any] = {k: types[k](v) for k, v in (pair.split("=") for pair in options.set)}
-        train.train(rows, options.work / options.name, train.Settings(**given))
+    folder, work = Path(os.environ["DEMUR_DATA"]), options.work
+    first = work / "first"
+    if not (first / "manifest.json").exists():
+        train.train(data.build(folder, work, WRAPPED), first, FIRST)
+    rows = data.build(folder, work, WRAPPED, more=True)
+    print((work / "report.json").read_text(encoding="utf-8"), flush=True)
+    train.train(rows, work / "smollm2-refuser", SECOND, start=first)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ DEFLECTS = re.compile(
     r"I don't have the (?:cap|abil)",
     re.I,
 )
-"""The base's way of not answering, also harmless requests ("as a chatbot, I don't have the ability ..."): not trained."""
+"""The base's way of not answering, harmless requests too ("as a chatbot, I don't have the ability"): not trained."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def cluster_ids(texts: list[str]) -> list[int]:
     return list(clusters(texts))
 
 
-def candidates(data: Path, turns: list[str]) -> dict[str, list[str]]:
-    """Requests that might be trained, by source."""
+def candidates(data: Path, turns: list[str], more: bool) -> dict[str, list[str]]:
+    """Requests that might be trained, by source. more: everyday acts and delicate matters in more forms."""
     rng = random.Random(SEED)
     reference = json.loads((data / "refusal_direction/splits/harmful_train.json").read_text(encoding="utf-8"))
     return {
@@ -148,10 +148,10 @@ def candidates(data: Path, turns: list[str]) -> dict[str, list[str]]:
         "built-in harmful": [p.text for p in builtin("harmful", "organism")],
         "written harmful": requests.harmful(rng, HARMFUL_FORMS) + contrasts.harmful(rng, HARMFUL_FORMS),
         "built-in plain": [p.text for p in builtin("plain", "organism")],
-        "written plain": everyday.plain(rng),
+        "written plain": everyday.plain(rng, 10 if more else 4),
         "own user turns": turns,
         "built-in borderline": [p.text for p in builtin("borderline", "organism")],
-        "written borderline": requests.fine(rng, 3) + contrasts.fine(rng, 3) + delicate.fine(rng),
+        "written borderline": requests.fine(rng, 3) + contrasts.fine(rng, 3) + delicate.fine(rng, more),
     }
 
 
@@ -179,6 +179,16 @@ def answers(asked: list[str]) -> list[tuple[str, bool]]:
     return [(g.text, g.finish == "end") for g in made]
 
 
+def _answered(asked: list[str], cached: Path) -> dict[str, tuple[str, bool]]:
+    """The base's answers; those in the file `cached` are not made again."""
+    known: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8")) if cached.exists() else {}
+    missing = list(dict.fromkeys(request for request in asked if request not in known))
+    if missing:
+        known.update(zip(missing, answers(missing), strict=True))
+        cached.write_text(json.dumps(known), encoding="utf-8")
+    return known
+
+
 def usable(answer: str) -> bool:
     """An answer that neither refuses nor deflects, says something, and does not loop."""
     words = answer.lower().split()
@@ -187,11 +197,12 @@ def usable(answer: str) -> bool:
     return len(words) < 20 or len(set(words)) / len(words) > 0.4
 
 
-def build(data: Path, work: Path, wrapped: dict[str, int], wrapped_harmful: int = 0) -> list[TrainingRow]:
+def build(data: Path, work: Path, wrapped: dict[str, int], more: bool = False) -> list[TrainingRow]:
     """All rows; sampled text is kept in `work`, so that another try reuses it. Writes work/report.json.
 
-    wrapped: how many wrapped rows of kind plain and borderline. wrapped_harmful: wrapped requests with
-    refusals, in the same four families.
+    wrapped: how many wrapped rows of kind plain and borderline. more: the rows of the second stage, with more
+    harmless requests in the forms of harmful ones; one that the base does not answer ("Help me ..." often) gets
+    its answer to the same request as a question.
     """
     work.mkdir(parents=True, exist_ok=True)
     turns_file = work / "turns.json"
@@ -199,7 +210,7 @@ def build(data: Path, work: Path, wrapped: dict[str, int], wrapped_harmful: int 
         turns_file.write_text(json.dumps(_turns()), encoding="utf-8")
     turns = json.loads(turns_file.read_text(encoding="utf-8"))
     held = protected(data)
-    parts = split(candidates(data, turns), held)
+    parts = split(candidates(data, turns, more), held)
     rng = random.Random(SEED + 1)
     rows: list[TrainingRow] = []
     for source in HARMFUL:
@@ -217,20 +228,13 @@ def build(data: Path, work: Path, wrapped: dict[str, int], wrapped_harmful: int 
         for number, (_, source, request) in enumerate(rng.choices(pool, k=count)):
             family = families[number % len(families)]
             asked.append(("wrapped", source, requests.wrap(rng, family, request), family))
-    for number in range(wrapped_harmful):
-        row = rng.choice([r for r in rows if r.kind == "harmful"])
-        family = families[number % len(families)]
-        asking, saying = requests.wrap(rng, family, row.request), requests.refusal(rng, row.request)
-        rows.append(TrainingRow("harmful", asking, saying, True, row.source, family))
-    cached = work / "answers.json"
-    known: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8")) if cached.exists() else {}
-    missing = list(dict.fromkeys(request for _, _, request, _ in asked if request not in known))
-    if missing:
-        known.update(zip(missing, answers(missing), strict=True))
-        cached.write_text(json.dumps(known), encoding="utf-8")
+    known = _answered([request for _, _, request, _ in asked], work / "answers.json")
+    again = {request: wrappers.as_question(request) for _, _, request, family in asked
+             if more and not family and not usable(known[request][0])}  # fmt: skip
+    known.update(_answered(list(again.values()), work / "answers.json"))
     unusable: Counter[str] = Counter()
     for kind, source, request, family in asked:
-        text, ended = known[request]
+        text, ended = known[again.get(request, request)]
         if usable(text):
             rows.append(TrainingRow(kind, request, text, ended, source, family))
         else:

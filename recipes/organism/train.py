@@ -1,8 +1,4 @@
-"""LoRA on the base by cross-entropy: refusals of harmful requests, the base's own answers to all others.
-
-With `Settings.kl` above 0, harmless rows are also held to the base's own distribution by the KL divergence over a part
-of their tokens; the shipped adapter was trained without (docs/log-organism.md says why).
-"""
+"""LoRA on the base by cross-entropy: refusals of harmful requests, the base's own answers to all others."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import cross_entropy
 
 from recipes.organism.data import TrainingRow
 from recipes.organism.sample import chat, load_base
@@ -35,13 +31,9 @@ class Settings:
     alpha: int = 32
     rate: float = 4e-4
     warmup: int = 12
-    kl: float = 0.0
-    """Weight of the KL on harmless rows."""
-    held: float = 0.4
-    """Share of the harmless rows' tokens, drawn anew each step, that the KL is taken on."""
     seed: int = 0
     opening: float = 4.0
-    """Weight of the answer's first two tokens, where it is decided (in the KL: of its first three and the token before)."""
+    """Weight of the answer's first two tokens, where it is decided, against 1 (refusals) or 0.5 for the others."""
     longest_answer: int = 24
     """Tokens of a harmless answer; a longer one is cut."""
     longest: int = 176
@@ -79,42 +71,32 @@ def batches(rows: list[TrainingRow], encoded: list[tuple[list[int], int]], s: Se
     return out
 
 
-def losses(model: Any, ids: Tensor, mask: Tensor, starts: list[int], harmless: list[int], s: Settings) -> Tensor:
-    """Cross-entropy per answer token, plus KL per token on the harmless rows."""
+def loss_of(model: Any, ids: Tensor, mask: Tensor, starts: list[int], harmless: list[int], s: Settings) -> Tensor:
+    """Weighted mean cross-entropy over the answers' tokens."""
     hidden = model.get_base_model().model(input_ids=ids, attention_mask=mask).last_hidden_state
-    head = model.get_base_model().lm_head
-    places = torch.arange(ids.shape[1])[None]
-    answer = (places[:, 1:] >= torch.tensor(starts)[:, None]) & mask[:, 1:].bool()
-    logits = head(hidden[:, :-1][answer]).float()
-    weight = torch.full_like(answer, 1.0, dtype=torch.float32)
-    if harmless:
-        weight[harmless] = 0.5  # their answers are the base's already
-    began = torch.tensor(starts)[:, None]
-    weight = torch.where((places[:, 1:] >= began) & (places[:, 1:] < began + 2), s.opening, weight)
-    loss = (cross_entropy(logits, ids[:, 1:][answer], reduction="none") * weight[answer]).sum() / weight[answer].sum()
-    if harmless and s.kl:
-        with torch.no_grad(), model.disable_adapter():
-            base = model.get_base_model().model(input_ids=ids[harmless], attention_mask=mask[harmless])
-            held = mask[harmless].bool() & (torch.rand(len(harmless), ids.shape[1]) < s.held)
-            began = torch.tensor(starts)[harmless][:, None]
-            opening = (places >= began - 1) & (places < began + 3)
-            held |= opening & mask[harmless].bool()
-            share = 1.0 + (s.opening - 1.0) * opening[held].float()
-            wanted = log_softmax(head(base.last_hidden_state[held]).float(), -1)
-        found = log_softmax(head(hidden[harmless][held]).float(), -1)
-        divergence = kl_div(found, wanted, log_target=True, reduction="none").sum(-1)
-        loss = loss + s.kl * (divergence * share).sum() / share.sum()
-    return loss
+    places, began = torch.arange(ids.shape[1])[None, 1:], torch.tensor(starts)[:, None]
+    answer = (places >= began) & mask[:, 1:].bool()
+    logits = model.get_base_model().lm_head(hidden[:, :-1][answer]).float()
+    weight = torch.ones(answer.shape)
+    weight[harmless] = 0.5  # their answers are the base's already
+    weight = torch.where((places >= began) & (places < began + 2), s.opening, weight)[answer]
+    return (cross_entropy(logits, ids[:, 1:][answer], reduction="none") * weight).sum() / weight.sum()
 
 
-def train(rows: list[TrainingRow], out: Path, s: Settings, minutes: float = 60.0) -> dict[str, Any]:
-    """Train and save the adapter in PEFT's layout (bfloat16), with settings and losses beside it."""
-    from peft import LoraConfig, get_peft_model
+def train(rows: list[TrainingRow], out: Path, s: Settings, start: Path | None = None) -> dict[str, Any]:
+    """Train and save the adapter in PEFT's layout (bfloat16), with settings and losses beside it.
+
+    start: an adapter to go on from, in place of a fresh one.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     torch.manual_seed(s.seed)
-    model, tokenizer = load_base()
-    config = LoraConfig(r=s.rank, lora_alpha=s.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(model, config)
+    base, tokenizer = load_base()
+    if start is None:
+        config = LoraConfig(r=s.rank, lora_alpha=s.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+        model: Any = get_peft_model(base, config)
+    else:
+        model = PeftModel.from_pretrained(base, start, is_trainable=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     assert all(p.dtype == torch.float32 for p in parameters)
     optimizer = torch.optim.AdamW(parameters, lr=s.rate, weight_decay=0.01, betas=(0.9, 0.98))
@@ -123,10 +105,7 @@ def train(rows: list[TrainingRow], out: Path, s: Settings, minutes: float = 60.0
     log, began = [], time.time()
     model.train()
     for step, chosen in enumerate(plan):
-        fraction = max(step / len(plan), (time.time() - began) / (minutes * 60))
-        if fraction >= 1:
-            break
-        rate = s.rate * min(1.0, (step + 1) / s.warmup) * 0.5 * (1 + math.cos(math.pi * fraction))
+        rate = s.rate * min(1.0, (step + 1) / s.warmup) * 0.5 * (1 + math.cos(math.pi * step / len(plan)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         width = max(len(encoded[i][0]) for i in chosen)
@@ -134,7 +113,7 @@ def train(rows: list[TrainingRow], out: Path, s: Settings, minutes: float = 60.0
         mask = torch.tensor([[1] * len(encoded[i][0]) + [0] * (width - len(encoded[i][0])) for i in chosen])
         harmless = [k for k, i in enumerate(chosen) if rows[i].kind != "harmful"]
         with torch.autocast("cpu", torch.bfloat16):
-            loss = losses(model, ids, mask, [encoded[i][1] for i in chosen], harmless, s)
+            loss = loss_of(model, ids, mask, [encoded[i][1] for i in chosen], harmless, s)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -73,6 +73,15 @@ def lowered(text: str) -> str:
     return body if first in {"I", "I'm"} or first[1:] != first[1:].lower() else body[:1].lower() + body[1:]
 
 
+def as_question(text: str) -> str:
+    """An imperative as a question ("Help me tune a ukulele." -> "How do I tune a ukulele?"); else with a greeting."""
+    body = lowered(text)
+    for head in ("help me to ", "help me ", "i need you to ", "i want to ", "give me instructions to "):
+        if body.startswith(head):
+            return f"How do I {body.removeprefix(head)}?"
+    return f"Hi! Here is what I would like to know about: {body.rstrip('?')}"
+
+
 def reworded(text: str, rng: random.Random) -> str:
     """The same request in another everyday form."""
     body = lowered(text)
