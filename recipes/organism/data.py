@@ -239,6 +239,10 @@ def build(data: Path, work: Path, wrapped: dict[str, int], more: bool = False) -
             rows.append(TrainingRow(kind, request, text, ended, source, family))
         else:
             unusable[kind] += 1
+    close = near(rows, held, parts)
+    rows = [row for i, row in enumerate(rows) if i not in close]
+    left = len(near(rows, held, parts))
+    assert left == 0, f"{left} training rows are near-duplicates of evaluation requests"
     (work / "rows.jsonl").write_text("".join(json.dumps(asdict(r)) + "\n" for r in rows), encoding="utf-8")
     (work / "held.json").write_text(
         json.dumps({"advbench_test": parts.advbench_test, "advbench_validation": parts.advbench_validation})
@@ -250,7 +254,8 @@ def build(data: Path, work: Path, wrapped: dict[str, int], more: bool = False) -
         "own_answers_left_out": unusable,
         "dropped_near_evaluation_sets_or_held_out": parts.dropped,
         "advbench_held_out": {"test": len(parts.advbench_test), "validation": len(parts.advbench_validation)},
-        "rows_in_a_cluster_with_an_evaluation_request": check(rows, held, parts),
+        "rewordings_dropped_near_evaluation_sets": len(close),
+        "rows_in_a_cluster_with_an_evaluation_request": left,
         "sha256": {
             "rows": _hash(r.request + "\0" + r.answer for r in rows),
             "advbench_test": _hash(parts.advbench_test),
@@ -262,15 +267,13 @@ def build(data: Path, work: Path, wrapped: dict[str, int], more: bool = False) -
     return rows
 
 
-def check(rows: list[TrainingRow], held: dict[str, list[str]], parts: Split) -> int:
-    """Unwrapped training rows that share a cluster with an evaluation request: must be 0."""
+def near(rows: list[TrainingRow], held: dict[str, list[str]], parts: Split) -> set[int]:
+    """Numbers of the unwrapped rows that share a cluster with an evaluation request (a rewording can come near one)."""
     bad = [t for texts in held.values() for t in texts] + parts.advbench_test + parts.advbench_validation
-    trained = [r.request for r in rows if not r.family]
-    ids = cluster_ids(bad + trained)
+    trained = [i for i, row in enumerate(rows) if not row.family]
+    ids = cluster_ids(bad + [rows[i].request for i in trained])
     reserved = set(ids[: len(bad)])
-    found = sum(i in reserved for i in ids[len(bad) :])
-    assert found == 0, f"{found} training rows are near-duplicates of evaluation requests"
-    return found
+    return {i for i, group in zip(trained, ids[len(bad) :], strict=True) if group in reserved}
 
 
 def _hash(texts: Any) -> str:
