@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,10 +151,14 @@ def resume(out: Path, quick: bool) -> tuple[list[Figure], list[Target]]:
     command = [sys.executable, "-m", "demur", "evaluate", MODEL, "--prompts", "harmful", "--attacks", "persona,fiction",
                "--limit", str(n), "--max-new-tokens", "24", "--dtype", "fp32", "--out"]  # fmt: skip
     whole, broken = out / "whole", out / "broken"
+    for folder in (whole, broken):
+        shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([*command, str(whole)], check=True, capture_output=True)
     length = read_results(whole).seconds
     rng, kills = random.Random(6), 0
-    for _ in range(5):
+    for _ in range(9):
+        if kills == 5:
+            break
         process = subprocess.Popen([*command, str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(3 + rng.random() * length * 0.7)
         if process.poll() is None:
@@ -165,7 +170,7 @@ def resume(out: Path, quick: bool) -> tuple[list[Figure], list[Target]]:
     with Journal(broken / "journal.sqlite", readonly=True) as journal:
         rows = [row for run in journal.runs() for row in journal.rows(run.id)]
         twice = len(rows) - len({(row.arm, row.set, row.position) for row in rows})
-    prompts = load("harmful", limit=n)
+    prompts = load("harmful", "test", n)
     from demur.attacks import get
 
     wraps = {name: get(name) for name in ("plain", "persona", "fiction")}
@@ -175,6 +180,7 @@ def resume(out: Path, quick: bool) -> tuple[list[Figure], list[Target]]:
     figures = [Figure("resumed", "", "kill -9", k, v, 5, "kills", v, v) for k, v in facts.items()]
     return figures, [
         Target("6a", "same table", "resumed", "kill -9", "same_table", ">=", 1),
+        Target("6d", "kills that hit", "resumed", "kill -9", "kills", ">=", 5),
         Target("6b", "no result twice", "resumed", "kill -9", "rows_twice", "<=", 0),
         Target("6c", "nothing made again", "resumed", "kill -9", "made_again", "<=", 0),
     ]

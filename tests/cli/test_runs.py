@@ -29,6 +29,20 @@ def test_evaluate_prints_a_line_an_arm_and_set_and_writes_the_rest(evaluated):
     assert "<script" not in (out / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_built_in_set_is_evaluated_on_its_test_prompts_unless_told(demur, model, quick_judge, tmp_path):
+    for more, wanted in (([], "test"), (["--use", "validation"], "validation")):
+        out = tmp_path / wanted
+        said = demur("evaluate", model, "--prompts", "plain", "--limit", 3, "--max-new-tokens", 2, "--dtype", "fp32",
+                     "--out", out, *more)  # fmt: skip
+        assert said.status == 0, said.err
+        with Journal(out / "journal.sqlite", readonly=True) as journal:
+            (run,) = journal.runs()
+            assert {row.prompt.use for row in journal.rows(run.id)} == {wanted}
+    said = demur("evaluate", model, "--prompts", "plain", "--use", "tset", "--out", tmp_path / "x")
+    assert said.status == 2
+    assert "Did you mean 'test'" in said.err
+
+
 def test_evaluating_again_generates_nothing_and_says_so(demur, evaluated, model, prompts, spec):
     out, text = evaluated
     before = read_results(out).figures

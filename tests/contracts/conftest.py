@@ -128,6 +128,7 @@ WHERE = {
     "prompt": lambda p, n: (p >= 0) & (p < n),
     "generated": lambda p, n: p >= n,
     "from-last": lambda p, n: p >= n - 1,
+    "after-first": lambda p, n: p > 0,
     "last": lambda p, n: p == n - 1,
     "last 3": lambda p, n: (p < n) & (p >= n - 3),
 }

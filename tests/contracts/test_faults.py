@@ -123,7 +123,7 @@ def test_a_vector_that_is_not_finite_or_overflows_names_layer_and_prompt(tiny, t
             run()
 
 
-@pytest.mark.parametrize("where", ["prompt", "last", "from-last", "generated", "all"])
+@pytest.mark.parametrize("where", ["prompt", "last", "from-last", "generated", "all", "after-first"])
 @pytest.mark.parametrize("prefill", ["", "I'm sorry, but"])
 def test_an_overflow_anywhere_in_the_sequence_is_found(tiny, talk, where, prefill):
     engine = tiny("llama").engine

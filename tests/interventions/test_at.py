@@ -24,6 +24,7 @@ def acted(intervention, positions, length, only=False) -> list[int]:
         ("prompt", 1, [1, 1, 1, 1, 0, 0]),
         ("generated", 1, [0, 0, 0, 0, 1, 1]),
         ("from-last", 1, [0, 0, 0, 1, 1, 1]),
+        ("after-first", 1, [0, 1, 1, 1, 1, 1]),
         ("last", 1, [0, 0, 0, 1, 0, 0]),
         ("last", 3, [0, 1, 1, 1, 0, 0]),
         ("last", 99, [1, 1, 1, 1, 0, 0]),

@@ -16,7 +16,7 @@ from demur.audit.measure import Arm, Bench, Table
 from demur.directions.difference import random_like
 from demur.engines.base import Engine
 from demur.errors import InputError
-from demur.interventions import Intervention, ablate, add, everywhere
+from demur.interventions import Intervention, ablate_everywhere, add
 from demur.judges.outcome import outcome_figures, rules_hash
 from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import SOURCE_ROOMS, digest, source_hash
@@ -42,7 +42,7 @@ class Size:
     items: int | None = None
     families: tuple[str, ...] = ()
     """Attack families tried on validation; () means all that need no file."""
-    doses: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+    doses: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
     """Relative doses for `add`, tried on validation."""
     randoms: int = 5
     grid: Grid = field(default_factory=Grid)
@@ -57,8 +57,8 @@ QUICK = Size(
     validation=12,
     test=20,
     items=100,
-    families=("prefix_injection", "persona", "fiction", "prefill", "few_shot"),
-    doses=(0.2, 0.35, 0.5),
+    families=("prefix_injection", "continuation", "fiction", "prefill", "few_shot"),
+    doses=(0.15, 0.2, 0.25, 0.3),
     randoms=1,
     grid=Grid(layer_step=3, positions=(-1, -5), max_kl=LOOSE_KL, min_induced=LOOSE_INDUCED),
 )
@@ -167,15 +167,17 @@ def choose_dose(bench: Bench, fit: Fit, attacks: Sequence[str], size: Size, run:
 
 def arms_of(direction: Direction, dose: float, n_layers: int, randoms: int) -> list[Arm]:
     """unsteered, add, ablate, and norm-matched random directions for both."""
-    sites = everywhere(n_layers)
     arms = [
         Arm("unsteered"),
         Arm("add", add(direction, dose, True)),
-        Arm("ablate", ablate(direction, sites)),
+        Arm("ablate", ablate_everywhere(direction, n_layers)),
     ]
     for seed in range(randoms):
         noise = Direction(random_like(direction.vector, seed), direction.site, direction.norm, {"random": seed})
-        arms += [Arm(f"random add {seed}", add(noise, dose, True)), Arm(f"random ablate {seed}", ablate(noise, sites))]
+        arms += [
+            Arm(f"random add {seed}", add(noise, dose, True)),
+            Arm(f"random ablate {seed}", ablate_everywhere(noise, n_layers)),
+        ]
     return arms
 
 
@@ -246,4 +248,4 @@ def _accuracy(right: Mapping[str, Sequence[bool]]) -> dict[str, Sequence[bool]]:
 def steering(study_: Study, n_layers: int) -> dict[str, Intervention]:
     """The study's two interventions, for writing down as specs."""
     direction = study_.fit.direction
-    return {"add": add(direction, study_.dose, True), "ablate": ablate(direction, everywhere(n_layers))}
+    return {"add": add(direction, study_.dose, True), "ablate": ablate_everywhere(direction, n_layers)}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from demur.cli.show import console, outcome_table, progress
+from demur.prompts.builtin import SETS
 
 
 def evaluate(
@@ -16,6 +17,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results.json, report.html and the journal.")],
     attacks: Annotated[str, typer.Option(help="Comma-separated; plain is always there.")] = "",
     steer: Annotated[str, typer.Option(help="A .json spec, or OP:DIRECTION[:DOSE[r]].")] = "",
+    use: Annotated[str, typer.Option(help="organism, fit, validation or test; built-in sets: test.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 48,
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
@@ -27,6 +29,7 @@ def evaluate(
         "prompts": prompts,
         "attacks": [name.strip() for name in attacks.split(",") if name.strip()],
         "steer": steer,
+        "use": use or ("test" if prompts in SETS else ""),
         "limit": limit,
         "max_new_tokens": max_new_tokens,
         "dtype": dtype,
@@ -43,7 +46,7 @@ def run_spec(spec: dict[str, Any], out: Path) -> None:
     from demur.prompts.load import load
 
     wraps = {name: get(name) for name in dict.fromkeys(["plain", *spec["attacks"]])}
-    rows = load(spec["prompts"], limit=spec["limit"])
+    rows = load(spec["prompts"], spec.get("use") or None, spec["limit"])
     engine = HFEngine(spec["model"], spec["dtype"])
     steer = read_steer(spec["steer"], engine.n_layers, engine.fingerprint.weights) if spec["steer"] else None
     if steer is not None:

@@ -1,7 +1,7 @@
 """Pure functions on the residual stream, and their JSON form."""
 
 from demur.interventions.affine import ablate, add, everywhere, parse_site, scale
-from demur.interventions.at import at
+from demur.interventions.at import ablate_everywhere, at
 from demur.interventions.base import Context, Intervention
 from demur.interventions.batch import compile_batch
 from demur.interventions.chain import chain
@@ -11,6 +11,7 @@ __all__ = [
     "Context",
     "Intervention",
     "ablate",
+    "ablate_everywhere",
     "add",
     "at",
     "chain",

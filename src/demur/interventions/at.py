@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from demur.errors import BadSpec
+from demur.interventions.affine import ablate, everywhere
 from demur.interventions.base import Context, Intervention, Resid
-from demur.types import Site
+from demur.types import Direction, Site
 
-WHERE = ("all", "prompt", "generated", "from-last", "last")
+WHERE = ("all", "prompt", "generated", "from-last", "last", "after-first")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class At:
     """`inner`, at the positions that `where` names.
 
     all; prompt: the templated prompt; generated: everything after it, a prefilled answer included;
-    from-last: the last prompt token and all that follows; last: the prompt's last `k` tokens.
+    from-last: the last prompt token and all that follows; last: the prompt's last `k` tokens; after-first: all but
+    the first token, whose activations are massive in many models (Sun et al. 2402.17762).
     """
 
     inner: Intervention
@@ -55,6 +57,8 @@ class At:
     def _mask(self, context: Context) -> Tensor:
         start = context.prompt_lengths
         positions = context.positions
+        if self.where == "after-first":
+            return positions > 0
         if self.where == "prompt":
             return positions < start
         if self.where == "generated":
@@ -81,9 +85,18 @@ class At:
 
 
 def at(where: str, inner: Intervention, k: int = 1) -> At:
-    """`inner` at some positions: all, prompt, generated, from-last, or last (the prompt's last `k` tokens)."""
+    """`inner` at some positions; `last` is the prompt's last `k` tokens, the other names are explained at `At`."""
     if where not in WHERE:
         raise BadSpec(f"no positions named {where!r}; known: {', '.join(WHERE)}.")
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise BadSpec(f"k counts tokens and is at least 1, not {k!r}.")
     return At(inner, where, k if where == "last" else 1)
+
+
+def ablate_everywhere(direction: Direction, n_layers: int, dose: float = 1.0) -> Intervention:
+    """The full ablation (Arditi et al. 2406.11717) at block inputs, attention and MLP outputs of all layers.
+
+    It leaves the first token alone: a projection there takes a slice of its massive activation, whatever the
+    direction (docs/decisions/0006).
+    """
+    return at("after-first", ablate(direction, everywhere(n_layers), dose))

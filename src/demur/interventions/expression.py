@@ -3,7 +3,7 @@
 steer.json                         a spec written by demur or by hand
 add:refusal.safetensors:1.5r       add 1.5 times the median activation norm (r: relative)
 add:refusal.safetensors:12         add 12 times the unit direction
-ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers
+ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers, first token aside
 scale:refusal.safetensors:0.5      halve its component at its own site
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from demur.directions.artifact import load_direction
 from demur.errors import BadSpec
-from demur.interventions.affine import ablate, add, everywhere, scale
+from demur.interventions.affine import add, scale
+from demur.interventions.at import ablate_everywhere
 from demur.interventions.base import Intervention
 from demur.interventions.spec import read_spec
 
@@ -41,4 +42,4 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
         return add(direction, strength, relative or not dose)
     if relative:
         raise BadSpec(f"--steer {text!r}: a relative dose goes with add only.")
-    return ablate(direction, everywhere(n_layers), strength) if op == "ablate" else scale(direction, strength)
+    return ablate_everywhere(direction, n_layers, strength) if op == "ablate" else scale(direction, strength)

@@ -18,7 +18,7 @@ from demur.attacks import attack
 from demur.directions.difference import difference_of_means
 from demur.engines.base import Engine
 from demur.errors import DemurError, InputError
-from demur.interventions import ablate, add, everywhere
+from demur.interventions import ablate_everywhere, add
 from demur.prompts.builtin import builtin
 from demur.selection.openings import Openings, measure_openings
 from demur.types import Conversation, Direction, Site, SteeringVector
@@ -132,7 +132,7 @@ def _score(
     harmless: Sequence[Conversation],
 ) -> Candidate:
     direction = Direction(vector / vector.norm(), site, 1.0)
-    ablation = ablate(direction, everywhere(engine.n_layers))
+    ablation = ablate_everywhere(direction, engine.n_layers)
     after = torch.log_softmax(engine.last_logits(harmless, ablation).double(), -1)
     kl = float((before.exp() * (before - after)).sum(-1).mean())
     ablated = float(openings.scores(engine, harmful, ablation).mean())
