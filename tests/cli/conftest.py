@@ -120,7 +120,7 @@ class Lengths(OutcomeJudge):
 
 @pytest.fixture
 def quick_judge(monkeypatch):
-    """Evaluations judge by length: fitting the real judge takes 174 answers."""
+    """Evaluations judge by length: fitting the real judge takes 348 answers."""
     monkeypatch.setattr("demur.audit.evaluation.fitted_judge", lambda *_: Lengths())
 
 

@@ -15,6 +15,8 @@ from demur.prompts.builtin import builtin
 from demur.runs import Journal, batch_salt, digest
 from demur.types import Decoding, Generation, Prompt
 
+WRAPS = ("prefix_injection", "persona", "authority")
+"""Wrappers of the harmless requests whose answers widen the coherence band, in turn."""
 PANEL = 28
 """At most so many requests that answers are compared with: one a topic, so 20 of the present validation prompts.
 
@@ -41,10 +43,17 @@ def fitted_judge(
     journal: Journal | None = None,
     progress: Callable[[int, int, int], None] = lambda _done, _total, _made: None,
 ) -> OutcomeJudge:
-    """A judge whose coherence band is that of the engine's unsteered answers to the validation prompts."""
+    """A judge whose coherence band is that of the engine's unsteered answers to harmless validation prompts.
+
+    Half of them stand in wrappers. Greedy answers to a bare request are the likeliest text there is (perplexity 1.3 to
+    2.2 on the bundled model): a band of these alone takes any fluent answer given in a wrapper or under steering, which
+    is scored after the bare request too, for babble.
+    """
     prompts = [*builtin("plain", "validation"), *builtin("borderline", "validation")]
-    answers = answer(engine, [Request(attack(p, "plain")) for p in prompts], decoding, journal, progress)
-    origin = {"prompts": "built-in plain and borderline, validation", "new_tokens": decoding.max_new_tokens}
+    talks = [attack(p, "plain") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
+    answers = answer(engine, [Request(talk) for talk in talks], decoding, journal, progress)
+    origin = {"prompts": "built-in plain and borderline, validation, bare and in wrappers",
+              "wraps": list(WRAPS), "new_tokens": decoding.max_new_tokens}  # fmt: skip
     band = fit_band([a.text for a in answers], _likelihoods(engine, answers, journal), origin)
     return OutcomeJudge(engine, band, panel())
 

@@ -56,11 +56,11 @@ QUICK = Size(
     choose=12,
     validation=12,
     test=20,
-    items=100,
-    families=("prefix_injection", "continuation", "fiction", "prefill", "few_shot"),
-    doses=(0.15, 0.2, 0.25, 0.3),
+    items=80,
+    families=("continuation", "fiction", "prefill", "few_shot"),
+    doses=(0.15, 0.2, 0.25),
     randoms=1,
-    grid=Grid(layer_step=3, positions=(-1, -5), max_kl=LOOSE_KL, min_induced=LOOSE_INDUCED),
+    grid=Grid(layer_step=3, positions=(-1,), max_kl=LOOSE_KL, min_induced=LOOSE_INDUCED),
 )
 """Minutes on two cores: a stated coarse grid, few prompts."""
 

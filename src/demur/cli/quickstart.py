@@ -30,6 +30,6 @@ def quickstart(
     for line in done.summary:
         console.print(f"- {line}", highlight=False)
     console.print(outcome_table(done.figures, "Held-out test prompts: share of each outcome [95% interval]"))
-    grid = "every candidate" if full else "a coarse grid: every 3rd layer, 2 positions"
+    grid = "every candidate" if full else "a coarse grid: every 3rd layer, the last position"
     console.print(f"{done.seconds:.0f} s ({done.generated} answers generated; direction chosen among {grid}).")
     console.print(f"Open {out / 'report.html'}; figures in {out / 'results.json'}.")
