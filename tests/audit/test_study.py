@@ -160,7 +160,8 @@ def test_arms_are_unsteered_add_ablate_and_norm_matched_random_ones():
     assert norms == pytest.approx([0.5 * direction.norm] * 3, rel=1e-5)
     assert made["ablate"].sites == made["random ablate 1"].sites
     assert len(made["ablate"].sites) == 12
-    axes = torch.stack([made[name].axis for name in ("ablate", "random ablate 0", "random ablate 1")])
+    assert {made[name].where for name in ("ablate", "random ablate 1")} == {"after-first"}
+    axes = torch.stack([made[name].inner.axis for name in ("ablate", "random ablate 0", "random ablate 1")])
     assert (axes @ axes.T - torch.eye(3)).abs().max() < 0.9
 
 

@@ -180,7 +180,7 @@ def test_quickstart_runs_the_study_and_says_what_it_found(demur, tmp_path, monke
     assert (said.status, said.err.strip()) == (0, "")
     assert "It refuses 100%" in said.out
     assert "random ablate" in said.out
-    assert "a coarse grid: every 3rd layer, 2 positions" in said.out
+    assert "a coarse grid: every 3rd layer, the last position" in said.out
     assert len(read_results(tmp_path).figures) > 100
     page = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert page["spec"]["model"] == "smollm2-refuser"

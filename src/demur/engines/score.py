@@ -151,7 +151,7 @@ def _scored(
         logits = model.head(hidden[start : start + HEAD])
         chosen = logits.gather(1, answers[start : start + HEAD, None])[:, 0]
         logps.append(chosen.float() - logits.float().logsumexp(-1))
-        tops.append(chosen >= logits.amax(-1))
+        tops.append(logits.argmax(-1) == answers[start : start + HEAD])
     logp, top = torch.cat(logps), torch.cat(tops)
     if not bool(torch.isfinite(logp).all()):
         raise NonFinite(_where(model, logp, batch, intervention))
