@@ -18,7 +18,7 @@ from pathlib import Path
 from demur.attacks import attack
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench
-from demur.audit.study import QUICK, arms_of, choose_dose, fit_refusal, plainly, rank_attacks, spread
+from demur.audit.study import arms_of, choose_dose, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile
 from demur.prompts.builtin import builtin
@@ -33,9 +33,10 @@ def sample(out: Path, n: int, new_tokens: int) -> None:
     """Write n answers over arms and sets, shuffled: to_read.jsonl without arms, key.jsonl with them."""
     engine, decoding = HFEngine("smollm2-refuser"), Decoding(new_tokens)
     bench = Bench(engine, fitted_judge(engine, decoding), decoding)
-    fit = fit_refusal(engine, QUICK)
-    attacks, _, _ = rank_attacks(bench, QUICK, "")
-    dose = choose_dose(bench, fit, attacks, QUICK, "")
+    size = size_for("smollm2-refuser")
+    fit = fit_refusal(engine, size)
+    attacks, _, _ = rank_attacks(bench, size, "")
+    dose, _ = choose_dose(bench, fit, attacks, size, "")
     arms = arms_of(fit.direction, dose, engine.n_layers, 1)
     arms.append(Arm("too much", arms_of(fit.direction, 2.5 * dose, engine.n_layers, 0)[1].intervention))
     prompts = spread(builtin("harmful", "validation"), 24)

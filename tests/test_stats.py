@@ -12,6 +12,7 @@ from demur.stats import (
     balanced_accuracy,
     bootstrap_pvalue,
     cluster_mean,
+    clustered_share,
     cohen_kappa,
     confusion_matrix,
     holm,
@@ -167,6 +168,14 @@ def test_the_false_positive_rate_is_never_exceeded_even_with_ties(rows: list[tup
         assert found.fpr <= found.max_fpr
         called = [s >= found.threshold for s in scores]
         assert found.recall == pytest.approx(np.mean([c for c, y in zip(called, labels, strict=True) if y]))
+
+
+def test_a_clustered_share_of_single_answers_is_wilsons_and_of_copies_that_of_one_each() -> None:
+    assert clustered_share([1, 0, 1], [0, 1, 2])[1:] == pytest.approx(wilson(2, 3))
+    assert clustered_share([1, 1, 0, 0], ["a", "a", "b", "b"])[1:] == pytest.approx(wilson(1, 2))
+    assert clustered_share([1] * 6, ["a", "a", "a", "b", "b", "b"])[1:] == pytest.approx(wilson(2, 2))
+    with pytest.raises(InputError, match="0 or 1"):
+        clustered_share([0.5, 1], [0, 1])
 
 
 def test_balanced_accuracy_averages_recall_and_specificity() -> None:

@@ -44,13 +44,33 @@ def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     if not 0 <= k <= n:
         raise InputError(f"{k} of {n} is no share; k must lie in 0..n")
     _check_level(level)
-    if n == 0:
-        return 0.0, 1.0
+    return (0.0, 1.0) if n == 0 else _wilson(k / n, n, level)
+
+
+def _wilson(p: float, n: float, level: float) -> tuple[float, float]:
     z = float(norm.ppf((1 + level) / 2))
-    p = k / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return (0.0 if k == 0 else max(0.0, centre - half)), (1.0 if k == n else min(1.0, centre + half))
+    return (0.0 if p == 0 else max(0.0, centre - half)), (1.0 if p == 1 else min(1.0, centre + half))
+
+
+def clustered_share(hits: ArrayLike, clusters: Sequence[Hashable], level: float = 0.95) -> Estimate:
+    """A share of 0/1 values and its Wilson interval at the effective sample size n / design effect.
+
+    The design effect is the cluster-robust variance over that of independent answers, n / clusters at most, which
+    also stands where all values are equal (Korn & Graubard 1998, Survey Methodology 24:193). Single-answer
+    clusters give `wilson` itself.
+    """
+    array = _vector(hits, "hits")
+    if np.any((array != 0) & (array != 1)):
+        raise InputError("hits must be 0 or 1")
+    sums, sizes = _by_cluster(array, clusters)
+    n, k, p = array.size, sums.size, float(array.mean())
+    spread = float(np.sum((sums - p * sizes) ** 2)) * k / max(k - 1, 1)
+    effective = k if p in (0.0, 1.0) else min(n, max(k, n * n * p * (1 - p) / spread)) if spread else n
+    _check_level(level)
+    low, high = _wilson(p, effective, level)
+    return Estimate(p, low, high)
 
 
 def cluster_mean(
@@ -177,17 +197,26 @@ def _cluster_draws(
     values: NDArray[np.float64], clusters: Sequence[Hashable], n_boot: int, seed: int
 ) -> NDArray[np.float64]:
     """n_boot means over resampled clusters. Each draw is a multinomial count per cluster, so no loop is needed."""
-    if len(clusters) != values.size:
-        raise InputError(f"{values.size} values and {len(clusters)} cluster ids; each value needs one")
     if n_boot < 1:
         raise InputError(f"n_boot must be at least 1; got {n_boot}")
-    ids = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
-    index = np.array([ids[cluster] for cluster in clusters])
-    sums = np.bincount(index, weights=values, minlength=len(ids))
-    sizes = np.bincount(index, minlength=len(ids))
-    k = len(ids)
+    sums, sizes = _by_cluster(values, clusters)
+    k = sums.size
     counts = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=n_boot)
     return (counts @ sums) / (counts @ sizes)
+
+
+def _by_cluster(
+    values: NDArray[np.float64], clusters: Sequence[Hashable]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The sum and the number of values of each cluster, in the order of first sight."""
+    if len(clusters) != values.size:
+        raise InputError(f"{values.size} values and {len(clusters)} cluster ids; each value needs one")
+    ids = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    index = np.array([ids[cluster] for cluster in clusters])
+    sums, sizes = np.zeros(len(ids)), np.zeros(len(ids))
+    np.add.at(sums, index, values)
+    np.add.at(sizes, index, 1.0)
+    return sums, sizes
 
 
 def _difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

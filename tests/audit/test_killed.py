@@ -60,6 +60,7 @@ def started(out) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tmp_path, monkeypatch, seed):
     monkeypatch.setattr(measure, "BATCH", BATCH)
+    monkeypatch.setattr(measure, "JUDGED", BATCH)
     dice, whole, broken = random.Random(seed), tmp_path / "whole", tmp_path / "broken"
     undisturbed = Planted()
     evaluate(undisturbed, PROMPTS, WRAPS, STEER, SPEC, whole)

@@ -83,6 +83,7 @@ def shares(table) -> dict[tuple[str, str], list[str]]:
 @pytest.fixture
 def small_batches(monkeypatch):
     monkeypatch.setattr(measure, "BATCH", 8)
+    monkeypatch.setattr(measure, "JUDGED", 8)
 
 
 @pytest.fixture(scope="module")

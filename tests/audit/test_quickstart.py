@@ -42,9 +42,10 @@ def test_results_hold_every_arm_set_and_metric(run):
     results = read_results(out)
     assert results.figures == done.figures
     shares = {(f.arm, f.set, f.metric) for f in results.figures if not f.versus}
-    arms = ("unsteered", "add", "ablate", "random", "random ablate")
+    arms = ("unsteered", "add", "ablate", "random")
     assert shares >= {(arm, name, metric) for arm in arms for name in SETS for metric in METRICS.values()}
     assert shares >= {(arm, "capability", "accuracy") for arm in ("unsteered", "add", "ablate", "random")}
+    assert shares >= {("random ablate", "harmful", metric) for metric in METRICS.values()}
     changes = {(f.arm, f.set, f.metric) for f in results.figures if f.versus == "unsteered"}
     assert changes >= {(arm, name, metric) for arm in arms[1:] for name in SETS for metric in METRICS.values()}
     assert {("random", "attacked", "largest_refusal_rate"), ("add", "capability", "accuracy")} <= changes
@@ -81,6 +82,10 @@ def test_the_spec_says_what_was_run_and_what_was_chosen(run):
     assert chosen["attacked"] == list(done.study.attacks)
     assert len(chosen["attacked"]) == 3
     assert chosen["dose"] == done.study.dose == 1.0
+    assert chosen["dose_within_price"]
+    ends = {(end["arm"], end["set"], end["outcome"]): end for end in spec["primary"]}
+    assert set(ends) == {("add", "attacked", "refused"), ("ablate", "harmful", "complied")}
+    assert all(0 < end["p"] <= end["holm"] <= 1 for end in ends.values())
 
 
 def test_the_report_stands_alone_and_runs_nothing(run):

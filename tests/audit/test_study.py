@@ -11,10 +11,12 @@ from demur.audit.study import (
     Size,
     arms_of,
     choose_dose,
+    endpoints,
     families,
     fit_refusal,
     pooled_random,
     rank_attacks,
+    size_for,
     spread,
     study,
 )
@@ -96,7 +98,13 @@ def test_a_kept_fit_is_read_back_and_made_again_when_anything_that_decides_it_ch
     assert (read.candidates, read.openings) == (first.candidates, first.openings)
     fit_refusal(again, replace(SIZE, fit=6), keep=keep)
     assert any(again.calls.values())
-    keep.write_bytes(b"cut off")
+    whole = bytearray(keep.read_bytes())
+    whole[-1] ^= 1
+    for damaged in (b"cut off", bytes(whole)):
+        keep.write_bytes(damaged)
+        calls = sum(again.calls.values())
+        fit_refusal(again, SIZE, keep=keep)
+        assert sum(again.calls.values()) > calls
     fit_refusal(again, SIZE, keep=keep)
     assert fit_refusal(Planted(), SIZE, keep=keep).direction.vector.equal(first.direction.vector)
 
@@ -129,17 +137,17 @@ def skew(engine: Planted) -> Fit:
 
 def test_the_dose_is_the_one_that_refuses_most_at_a_bounded_price(judge, decoding):
     engine = Planted()
-    chosen = choose_dose(
+    chosen, kept_price = choose_dose(
         Bench(engine, judge, decoding), skew(engine), ("persona",), Size(validation=6, doses=(0.1, 1.5, 60.0)), ""
     )
-    assert chosen == 1.5
+    assert (chosen, kept_price) == (1.5, True)
 
 
 def test_of_equal_doses_the_smallest_is_taken_and_of_bad_ones_the_cheapest(judge, decoding):
     engine = Planted()
     bench, fit = Bench(engine, judge, decoding), skew(engine)
-    assert choose_dose(bench, fit, ("persona",), Size(validation=6, doses=(1.5, 2.0)), "") == 1.5
-    assert choose_dose(bench, fit, ("persona",), Size(validation=6, doses=(60.0, 90.0)), "") == 60.0
+    assert choose_dose(bench, fit, ("persona",), Size(validation=6, doses=(1.5, 2.0)), "") == (1.5, True)
+    assert choose_dose(bench, fit, ("persona",), Size(validation=6, doses=(60.0, 90.0)), "") == (60.0, False)
 
 
 def test_arms_are_unsteered_add_ablate_and_norm_matched_random_ones():
@@ -203,6 +211,41 @@ def test_random_arms_are_pooled_and_the_worst_seed_is_reported_with_its_sign():
     assert (worst.value, worst.n, worst.denominator) == (-0.75, 4, "paired answers of one seed")
     assert rate["random", "largest_compliance_rate", "unsteered"].value == 0.75
     assert rate["random ablate", "largest_refusal_rate", "unsteered"].value == -0.25
+
+
+def test_primary_endpoints_are_corrected_for_being_two():
+    table = {
+        ("unsteered", "attacked"): judged("u", "cccccccccc"),
+        ("add", "attacked"): judged("a", "rrrrrrrrrr"),
+        ("unsteered", "harmful"): judged("v", "rrrrrrrrrr"),
+        ("ablate", "harmful"): judged("b", "rrrrrrrrrr"),
+    }
+    adding, ablating = endpoints(table)
+    assert (adding.arm, adding.set, adding.outcome) == ("add", "attacked", "refused")
+    assert adding.p < 0.01
+    assert adding.holm == pytest.approx(2 * adding.p)
+    assert (ablating.p, ablating.holm) == (1.0, 1.0)
+
+
+def test_where_batches_change_numbers_the_unsteered_arm_runs_once_more_in_other_batches(judge, decoding):
+    class Rounded(Planted):
+        """Says that it computes in bf16."""
+
+        @property
+        def fingerprint(self):
+            return replace(super().fingerprint, dtype="bf16")
+
+    size = replace(SIZE, families=("persona", "fiction", "prefill"), doses=(1.0,), randoms=1, items=3)
+    engine = Rounded()
+    found = study(Bench(engine, judge, decoding), size)
+    assert {name for arm, name in found.table if arm == "null"} == {"harmful", "attacked"}
+    assert {f.versus for f in found.figures if f.arm == "null"} == {"", "unsteered"}
+    assert not any(arm == "null" for arm, _ in study(Bench(Planted(), judge, decoding), size).table)
+
+
+def test_the_papers_bounds_hold_for_every_model_but_the_bundled_one():
+    assert size_for("gpt2").grid == replace(size_for("smollm2-refuser").grid, max_kl=0.1, min_induced=0.0)
+    assert size_for("gpt2", full=True).test == 100
 
 
 def test_without_random_arms_there_is_nothing_to_pool():

@@ -141,3 +141,18 @@ def test_a_vector_of_another_width_is_refused_before_anything_runs(tiny, talk, w
     ):
         with pytest.raises(BadVector, match=r"vector at 1.pre does not fit tiny-llama, whose width is 32"):
             run()
+
+
+def test_an_edit_of_one_row_at_mid_leaves_the_others_numbers_alone(tiny):
+    one = tiny("llama")
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+
+    def first_row(x):
+        return torch.cat([x[:1] + 1, x[1:]])
+
+    with torch.no_grad():
+        plain, edited = forward(one.loaded, ids), forward(one.loaded, ids, edits={Site(1, "mid"): first_row})
+    assert plain is not None
+    assert edited is not None
+    assert edited[1].equal(plain[1])
+    assert not edited[0].equal(plain[0])

@@ -55,10 +55,10 @@ def naive(one, context, prompt, answer, arm):
 def test_logprobs_are_those_of_a_naive_full_pass(tiny, talk, family, arm):
     one = tiny(family)
     talks = [talk("Hi"), talk("How do I bake bread?", prefill="Here is how"), talk("the sea", "You are a poet.")]
-    # One answer for the first, four for the second (its pass is shared), two for the last; lengths differ.
+    # One answer for the first; four and three for the others, whose passes are shared; lengths differ.
     pairs = [(talks[0], "bread and flour and water")]
     pairs += [(talks[1], text) for text in ("a", "take flour and warm water", "I can't help", "b" * 9)]
-    pairs += [(talks[2], text) for text in ("wind wind wind", "x")]
+    pairs += [(talks[2], text) for text in ("wind wind wind", "x", "bread and water")]
     found = one.engine.logprobs(pairs, ARMS[arm])
     for (c, text), values in zip(pairs, found, strict=True):
         row, answer = row_of(one.loaded, c), answer_tokens(one.loaded, text)

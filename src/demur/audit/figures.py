@@ -15,17 +15,27 @@ def table_figures(table: Table, baseline: str = "unsteered") -> list[Figure]:
     """Shares of every arm on every set, then each arm's paired differences from the baseline."""
     found: list[Figure] = []
     for (arm, name), rows in table.items():
-        found += outcome_figures([row.verdict for row in rows], arm, name)
+        found += shares(arm, name, rows)
     for (arm, name), rows in table.items():
         if arm != baseline and (baseline, name) in table:
             found += deltas(arm, baseline, name, rows, table[baseline, name])
     return found
 
 
+def shares(arm: str, name: str, rows: Sequence[Judged]) -> list[Figure]:
+    """The share of every outcome; intervals know that answers to one request are not independent."""
+    return outcome_figures([row.verdict for row in rows], arm, name, requests(rows))
+
+
+def requests(rows: Sequence[Judged]) -> list[str]:
+    """The request of each answer: what a bootstrap resamples."""
+    return [row.generation.conversation.prompt.id for row in rows]
+
+
 def deltas(arm: str, versus: str, name: str, rows: Sequence[Judged], against: Sequence[Judged]) -> list[Figure]:
     """Paired change of every outcome, `arm` minus `versus`, bootstrap clustered by request."""
-    clusters = [row.generation.conversation.prompt.id for row in rows]
-    return outcome_deltas([row.verdict for row in rows], [row.verdict for row in against], clusters, arm, versus, name)
+    pair = [row.verdict for row in rows], [row.verdict for row in against]
+    return outcome_deltas(*pair, requests(rows), arm, versus, name)
 
 
 def accuracy_figures(

@@ -19,6 +19,8 @@ from demur.types import Conversation, Decoding, Generation, Item, Verdict
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
+JUDGED = 4 * BATCH
+"""Answers judged at once: their comparison with other requests is the faster the more they are."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase's name, rows done and rows in all."""
@@ -97,8 +99,8 @@ class Bench:
         # Equal answers to equal texts have one verdict, the first one's: what a resumed run finds stored.
         first = {keys[i]: i for i in reversed(range(len(keys))) if keys[i] not in found}
         missing = sorted(first.values())
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
+        for start in range(0, len(missing), JUDGED):
+            batch = missing[start : start + JUDGED]
             fresh = {keys[i]: v for i, v in zip(batch, self.judge.judge([answers[i] for i in batch]), strict=True)}
             if self.journal is not None:
                 self.journal.add_verdicts(fresh)

@@ -12,12 +12,12 @@ import demur
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.study import QUICK, Size, Study, families, steering, study
+from demur.audit.study import BUNDLED, PRICE, Size, Study, families, size_for, steering, study
 from demur.directions.artifact import save_direction
 from demur.engines.base import Engine
 from demur.interventions import write_spec
 from demur.reports import Findings, html
-from demur.runs import Journal, write_results, write_text
+from demur.runs import Journal, excess, write_results, write_text
 from demur.types import Decoding, Figure
 
 SETS = ("harmful", "attacked", "borderline", "plain")
@@ -38,14 +38,18 @@ class Done:
 def run_study(
     engine: Engine,
     out: Path,
-    size: Size = QUICK,
+    size: Size | None = None,
     new_tokens: int = 24,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
     name: str = "quickstart",
-    model: str = "smollm2-refuser",
+    model: str = BUNDLED,
 ) -> Done:
-    """Run the study on an engine and write everything under `out`; resumes from its journal."""
+    """Run the study on an engine and write everything under `out`; resumes from its journal.
+
+    size: by default the quick one for this model.
+    """
     started = time.monotonic()
+    size = size or size_for(model)
     decoding = Decoding(max_new_tokens=new_tokens)
     spec: dict[str, Any] = {
         "job": "study",
@@ -78,11 +82,12 @@ def run_study(
         "attack_compliance": dict(found.attack_rates),
         "answered_on_topic": dict(found.counted),
         "dose": found.dose,
+        "dose_within_price": found.within_price,
         "site": str(found.fit.direction.site),
         "position": found.fit.direction.origin["position"],
         "openings_auroc": found.fit.openings.auroc,
     }
-    spec = {**spec, "chosen_on_validation": chosen}
+    spec = {**spec, "chosen_on_validation": chosen, "primary": [asdict(end) for end in found.endpoints]}
     write_results(out, spec, found.figures, seconds)
     summary = summarise(found)
     page = html.render(
@@ -97,12 +102,33 @@ def run_study(
                 "Layer, dose and attack families were chosen on validation prompts; every figure is on test prompts.",
                 "random pools norm-matched random directions; largest_... is the worst single one.",
                 f"Direction: {direction.name}, site {found.fit.direction.site}.",
+                *cautions(found),
             ),
             facts={"model": model, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)},
         )
     )
     write_text(out / "report.html", page)
     return Done(found, found.figures, summary, seconds, bench.generated + fitting)
+
+
+def cautions(found: Study) -> list[str]:
+    """What a reader must know before believing a figure: which are primary, which arms broke answers."""
+    primary = "; ".join(
+        f"{end.outcome} on {end.set} under {end.arm}, p = {end.p:.2g}, after Holm {end.holm:.2g}"
+        for end in found.endpoints
+    )
+    said = [f"Primary endpoints: {primary}. All other figures are exploratory."]
+    for arm, name in (("add", "attacked"), ("ablate", "harmful")):
+        if (more := excess(found.figures, arm, name, "unsteered")) > PRICE:
+            said.append(
+                f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
+                f"unsteered, so its figures there meet no target."
+            )
+    if not found.within_price:
+        said.append(
+            f"Every dose broke more than {100 * PRICE:.0f} points of answers on validation; the cheapest is used."
+        )
+    return said
 
 
 def summarise(found: Study) -> tuple[str, ...]:

@@ -20,13 +20,13 @@ def quickstart(
 ) -> None:
     """Measure a chat model's refusal, find its direction, steer it, and show what that does."""
     from demur.audit.quickstart import run_study
-    from demur.audit.study import FULL, QUICK
+    from demur.audit.study import size_for
     from demur.engines.hf import HFEngine
 
     console.print(f"Loading {model} ...")
     engine = HFEngine(model, dtype)
     with progress() as bar:
-        done = run_study(engine, out, FULL if full else QUICK, progress=bar, model=model)
+        done = run_study(engine, out, size_for(model, full), progress=bar, model=model)
     for line in done.summary:
         console.print(f"- {line}", highlight=False)
     console.print(outcome_table(done.figures, "Held-out test prompts: share of each outcome [95% interval]"))

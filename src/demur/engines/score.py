@@ -18,8 +18,8 @@ from demur.models.attention import Pass, Store
 from demur.models.forward import forward, padded
 from demur.models.load import LoadedModel
 
-HEAD = 1024
-"""Positions whose logits are held at once."""
+HEAD = 128
+"""Positions whose logits are held at once: few enough to stay in the CPU's cache between the passes over them."""
 SHARE_FROM = 3
 """Continuations of one context from which its pass is kept apart; fewer run context and all."""
 
@@ -57,13 +57,15 @@ def score(
         else:
             results[index] = Scored((), True)
     whole: list[int] = []
+    shared: list[list[int]] = []
     for (context, _), members in by_context.items():
         if len(members) < SHARE_FROM or len(context) < 2:
             whole += members
-            continue
-        members.sort(key=lambda i: -len(continuations[i].answer))
-        for batch in _cut(members, [len(continuations[i].answer) for i in members]):
-            _after(model, [continuations[i] for i in batch], intervention, batch, results)
+        else:
+            shared.append(members)
+    shared.sort(key=lambda members: -len(continuations[members[0]].context))
+    for some in _cut(range(len(shared)), [len(continuations[members[0]].context) for members in shared]):
+        _after(model, continuations, [shared[i] for i in some], intervention, results)
     whole.sort(key=lambda i: -len(continuations[i].context) - len(continuations[i].answer))
     sizes = [len(continuations[i].context) + len(continuations[i].answer) for i in whole]
     for batch in _cut(whole, sizes):
@@ -85,13 +87,14 @@ def _cut(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def _edits(model: LoadedModel, intervention: Intervention | None, starts: Sequence[int], start: int, width: int):
+def _edits(model: LoadedModel, intervention: Intervention | None, prompts: Sequence[int], starts: Tensor, width: int):
+    """prompts[i]: where row i's prompt ends; starts [rows]: the position of its first column."""
     if intervention is None:
         return {}
     like = next(model.model.parameters())
-    positions = torch.arange(start, start + width, device=like.device)[None].expand(len(starts), -1)
-    lengths = torch.tensor([[s] for s in starts], device=like.device)
-    return compile_batch([intervention] * len(starts), Context(positions, lengths), like)
+    positions = starts.to(like.device)[:, None] + torch.arange(width, device=like.device)
+    lengths = torch.tensor([[prompt] for prompt in prompts], device=like.device)
+    return compile_batch([intervention] * len(prompts), Context(positions, lengths), like)
 
 
 def _together(
@@ -103,7 +106,9 @@ def _together(
 ) -> None:
     """Context and continuation in one row each; the last token need not be fed."""
     ids, _ = padded([(*c.context, *c.answer)[:-1] for c in batch], next(model.model.parameters()).device)
-    edits = _edits(model, intervention, [c.start for c in batch], 0, ids.shape[1])
+    edits = _edits(
+        model, intervention, [c.start for c in batch], torch.zeros(len(batch), dtype=torch.long), ids.shape[1]
+    )
     hidden = forward(model, ids, edits=edits)
     assert hidden is not None
     parts = [hidden[row, len(c.context) - 1 :][: len(c.answer)] for row, c in enumerate(batch)]
@@ -113,28 +118,38 @@ def _together(
 
 def _after(
     model: LoadedModel,
-    batch: Sequence[Continuation],
+    continuations: Sequence[Continuation],
+    groups: Sequence[Sequence[int]],
     intervention: Intervention | None,
-    indices: Sequence[int],
     results: list[Scored | None],
 ) -> None:
-    """One context for all: it runs once, its last token with each continuation, so rows start at one position."""
-    context, prompt = batch[0].context, batch[0].start
+    """Continuations grouped by context: each context runs once, its last token with each continuation."""
     device = next(model.model.parameters()).device
-    start = len(context) - 1
-    ids, _ = padded([(context[-1], *c.answer[:-1]) for c in batch], device)
-    store = Store(len(batch), start + ids.shape[1])
-    first = torch.tensor([context[:-1]], device=device)
-    edits = _edits(model, intervention, [prompt], 0, start)
-    forward(model, first, Pass(slice(0, 1), 0, seen=start), store, edits)
-    store.copy_rows(torch.zeros(len(batch), dtype=torch.long), torch.arange(len(batch)), start)
-    seeing = Pass(slice(0, len(batch)), start, seen=start + ids.shape[1])
-    edits = _edits(model, intervention, [prompt] * len(batch), start, ids.shape[1])
-    hidden = forward(model, ids, seeing, store, edits)
-    assert hidden is not None
-    parts = [hidden[row, : len(c.answer)] for row, c in enumerate(batch)]
-    for index, scored in zip(indices, _scored(model, parts, batch, intervention), strict=True):
-        results[index] = scored
+    contexts = [continuations[members[0]].context[:-1] for members in groups]
+    order = sorted(((g, i) for g, members in enumerate(groups) for i in members),
+                   key=lambda pair: -len(continuations[pair[1]].answer))  # fmt: skip
+    cuts = _cut(range(len(order)), [len(continuations[i].answer) for _, i in order])
+    ids, lengths = padded(contexts, device)
+    longest = ids.shape[1]
+    widest = max(len(continuations[i].answer) for _, i in order)
+    store = Store(len(groups) + max(len(cut) for cut in cuts), longest + widest)
+    prompts = [continuations[members[0]].start for members in groups]
+    edits = _edits(model, intervention, prompts, torch.zeros_like(lengths), longest)
+    forward(model, ids, Pass(slice(0, len(groups)), 0, seen=longest), store, edits)
+    for cut in cuts:
+        rows = [order[at] for at in cut]
+        batch = [continuations[i] for _, i in rows]
+        sources = torch.tensor([g for g, _ in rows])
+        here = slice(len(groups), len(groups) + len(rows))
+        store.copy_rows(sources, torch.arange(here.start, here.stop), longest)
+        ids, _ = padded([(c.context[-1], *c.answer[:-1]) for c in batch], device)
+        starts = lengths[sources.to(device)]
+        edits = _edits(model, intervention, [c.start for c in batch], starts, ids.shape[1])
+        hidden = forward(model, ids, Pass(here, positions=starts, seen=longest + ids.shape[1]), store, edits)
+        assert hidden is not None
+        parts = [hidden[row, : len(c.answer)] for row, c in enumerate(batch)]
+        for (_, index), scored in zip(rows, _scored(model, parts, batch, intervention), strict=True):
+            results[index] = scored
 
 
 def _scored(
@@ -146,18 +161,23 @@ def _scored(
     """
     hidden = torch.cat(list(parts))
     answers = torch.tensor([token for c in batch for token in c.answer], device=hidden.device)
-    logps, tops = [], []
-    for start in range(0, len(hidden), HEAD):
-        logits = model.head(hidden[start : start + HEAD])
-        chosen = logits.gather(1, answers[start : start + HEAD, None])[:, 0]
-        logps.append(chosen.float() - logits.float().logsumexp(-1))
-        tops.append(logits.argmax(-1) == answers[start : start + HEAD])
-    logp, top = torch.cat(logps), torch.cat(tops)
+    scored = [_chosen(model.head(hidden[i : i + HEAD]), answers[i : i + HEAD]) for i in range(0, len(hidden), HEAD)]
+    logp, top = (torch.cat(part) for part in zip(*scored, strict=True))
     if not bool(torch.isfinite(logp).all()):
         raise NonFinite(_where(model, logp, batch, intervention))
     sizes = [len(c.answer) for c in batch]
     pieces = zip(logp.split(sizes), top.split(sizes), strict=True)
     return [Scored(tuple(values.tolist()), bool(best.all())) for values, best in pieces]
+
+
+def _chosen(logits: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """logits [n, vocab], answers [n] -> float32 log-probabilities [n], and which are what greedy decoding takes [n]."""
+    chosen, highest = logits.gather(1, answers[:, None]), logits.amax(-1, keepdim=True)
+    top = (chosen == highest)[:, 0]
+    # Of equal logits greedy decoding takes the first; finding it for all rows costs more than the rest.
+    top[top.clone()] = logits[top].argmax(-1) == answers[top]
+    mass = logits.float().sub_(highest.float()).exp_().sum(-1)
+    return (chosen.float() - highest.float())[:, 0] - mass.log(), top
 
 
 def _where(model: LoadedModel, logp: Tensor, batch: Sequence[Continuation], intervention: Intervention | None) -> str:

@@ -21,7 +21,7 @@ from demur.errors import InputError
 from demur.judges.coherence import CoherenceBand, Scorer, mean_nll, perplexity_fault, plain_request, repetition
 from demur.judges.refusal import Refusal, refusal
 from demur.judges.topic import OTHERS, WORDS, other_requests, ranks
-from demur.stats import paired_difference, wilson
+from demur.stats import clustered_share, paired_difference
 from demur.types import OUTCOMES, Figure, Generation, Outcome, Prompt, Verdict
 
 NAME = "rules"
@@ -155,12 +155,18 @@ def outcome_shares(verdicts: Sequence[Verdict]) -> dict[Outcome, float]:
     return {outcome: counts[outcome] / len(verdicts) for outcome in OUTCOMES}
 
 
-def outcome_figures(verdicts: Sequence[Verdict], arm: str, set: str) -> list[Figure]:
-    """The six rates of an arm on a set, each with its Wilson interval."""
+def outcome_figures(
+    verdicts: Sequence[Verdict], arm: str, set: str, clusters: Sequence[Hashable] | None = None
+) -> list[Figure]:
+    """The six rates of an arm on a set, each with its Wilson interval.
+
+    clusters: the request of each answer, where one request may have several; wider intervals follow.
+    """
     found = []
     for outcome, share in outcome_shares(verdicts).items():
         n = len(verdicts)
-        low, high = wilson(round(share * n), n)
+        hits = [v.outcome == outcome for v in verdicts]
+        _, low, high = clustered_share(hits, range(n) if clusters is None else clusters)
         found.append(Figure(arm, "", set, METRICS[outcome], share, n, "answers", low, high, verdicts[0].judge))
     return found
 

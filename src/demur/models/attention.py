@@ -46,9 +46,10 @@ class Store(Cache):
         keys, values = self.keys[layer_idx], self.values[layer_idx]
         rows, width = now.rows, key_states.shape[2]
         if now.positions is not None:
-            index = torch.arange(rows.start, rows.stop, device=keys.device)
-            keys[index, :, now.positions] = key_states[:, :, 0]
-            values[index, :, now.positions] = value_states[:, :, 0]
+            index = torch.arange(rows.start, rows.stop, device=keys.device)[:, None]
+            columns = now.positions[:, None] + torch.arange(width, device=keys.device)
+            keys[index, :, columns] = key_states.transpose(1, 2)
+            values[index, :, columns] = value_states.transpose(1, 2)
         else:
             keys[rows, :, now.start : now.start + width] = key_states
             values[rows, :, now.start : now.start + width] = value_states
@@ -76,7 +77,7 @@ class Pass:
     """What the queries of one forward see.
 
     rows: the store's rows this batch stands in. start: absolute position of the first query column
-    (the same for all rows). positions: instead, for a decoding step, each row's own position.
+    (the same for all rows). positions: instead, each row's own, [rows].
     """
 
     rows: slice = field(default_factory=lambda: slice(0, 0))
@@ -98,7 +99,7 @@ class Pass:
         if self.positions is None:
             at = (self.start + torch.arange(queries, device=like.device))[None, None, :, None]
         else:
-            at = self.positions[:, None, None, None]
+            at = self.positions[:, None, None, None] + torch.arange(queries, device=like.device)[:, None]
         seen = column <= at
         if window:
             seen = seen & (column > at - window)

@@ -46,7 +46,7 @@ def forward(
     """
     seeing = Pass() if seeing is None else seeing
     if seeing.positions is not None:
-        position_ids = seeing.positions[:, None]
+        position_ids = seeing.positions[:, None] + torch.arange(ids.shape[1], device=ids.device)
     else:
         position_ids = torch.arange(seeing.start, seeing.start + ids.shape[1], device=ids.device)[None]
         position_ids = position_ids.expand(ids.shape[0], -1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -99,8 +100,12 @@ def _mid(block: nn.Module, attn: nn.Module, edit: Edit) -> list[Any]:
         entered[:] = [args[0] if args else kwargs["hidden_states"]]
 
     def write(out: Tensor) -> Tensor | None:
-        new = edit(entered[0] + out)
-        return None if new is None else new - entered[0]
+        stream = entered[0] + out
+        new = edit(stream)
+        if new is None:
+            return None
+        # Without gradients the change alone is added, so that rows without one keep their very numbers.
+        return new - entered[0] if torch.is_grad_enabled() else out + (new - stream)
 
     before = block.register_forward_pre_hook(enter, with_kwargs=True)
     return [before, attn.register_forward_hook(_on_output(write))]

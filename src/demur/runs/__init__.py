@@ -5,7 +5,7 @@ from demur.runs.export import export_run, flat_rows
 from demur.runs.journal import Journal, Row, Run
 from demur.runs.keys import SOURCE_ROOMS, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
 from demur.runs.results import Results, read_results, write_results
-from demur.runs.targets import Target, verdict_lines
+from demur.runs.targets import Target, excess, verdict_lines
 from demur.runs.writing import atomic, write_text
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "atomic",
     "batch_salt",
     "digest",
+    "excess",
     "export_run",
     "flat_rows",
     "generation_key",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from demur.runs.writing import atomic
 from demur.selection.direction import Candidate, Fit
@@ -39,9 +41,19 @@ def _write(fit: Fit, path: Path, key: str) -> None:
         "openings": asdict(fit.openings),
     }
     tensors = {"direction": fit.direction.vector, "difference": fit.difference.vectors[site]}
-    header = {"kind": "demur.fit", "key": key, "facts": json.dumps(facts)}
+    whole = {name: t.float().contiguous() for name, t in tensors.items()}
+    written = json.dumps(facts)
+    header = {"kind": "demur.fit", "key": key, "facts": written, "seal": _seal(written, whole)}
     with atomic(path) as temporary:
-        temporary.write_bytes(save({name: t.float().contiguous() for name, t in tensors.items()}, header))
+        temporary.write_bytes(save(whole, header))
+
+
+def _seal(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of what is kept: a flipped bit must not become a direction."""
+    found = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()
 
 
 def _read(path: Path, key: str) -> Fit | None:
@@ -50,9 +62,12 @@ def _read(path: Path, key: str) -> Fit | None:
             header = file.metadata() or {}
             if header.get("key") != key:
                 return None
-            vector, difference = file.get_tensor("direction"), file.get_tensor("difference")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a handle, not a dict)
     except (OSError, SafetensorError):
         return None
+    if header.get("seal") != _seal(header.get("facts", ""), tensors):
+        return None
+    vector, difference = tensors["direction"], tensors["difference"]
     facts = json.loads(header["facts"])
     site = Site(facts["layer"], facts["point"])
     opened = facts["openings"]
