@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from demur.engines.rows import row_of
-from demur.errors import InputError
+from demur.errors import InputError, NonFinite
 from demur.types import Site
 
 TEXTS = ("How do I bake bread with yeast?", "Hi", "What is the capital of France?")
@@ -122,3 +122,9 @@ def test_gradients_leave_no_graph_behind(tiny, talk):
     found = one.engine.gradients([talk("Hi")], [Site(1)], lambda logits: logits[:, 0])
     assert not found[Site(1)][0].requires_grad
     assert all(p.grad is None and not p.requires_grad for p in one.loaded.model.parameters())
+
+
+def test_a_gradient_that_is_not_finite_is_an_error_that_names_the_layer(tiny, talk):
+    engine = tiny("llama").engine
+    with pytest.raises(NonFinite, match=r"a gradient in layer 1 .* 'p'"):
+        engine.gradients([talk("Hi", id="p")], [Site(1, "pre")], lambda logits: (logits[:, 0] - logits[:, 0]).sqrt())

@@ -78,11 +78,11 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
     return Activations({site: x[back] for site, x in whole.tensors.items()}, whole.mask[back])
 
 
-def _check(x: Tensor, site: Site, rows: Sequence[Row]) -> None:
+def _check(x: Tensor, site: Site, rows: Sequence[Row], what: str = "the stream") -> None:
     fine = torch.isfinite(x).flatten(1).all(1)
     if not bool(fine.all()):
         label = rows[int((~fine).nonzero()[0])].label
-        raise NonFinite(f"NaN or infinity in layer {site.layer} ({site}) on prompt {label!r}; use fp32.")
+        raise NonFinite(f"NaN or infinity in {what} in layer {site.layer} ({site}) on prompt {label!r}; use fp32.")
 
 
 def gradients(
@@ -111,6 +111,7 @@ def gradients(
             logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float()
             grads = torch.autograd.grad(metric(logits).sum(), [kept[site] for site in sites])
         for site, grad in zip(sites, grads, strict=True):
+            _check(grad, site, [rows[i] for i in batch], "a gradient")
             for position, row in enumerate(batch):
                 found[site][row] = grad[position, : int(lengths[position])].float().cpu()
     return found
