@@ -22,7 +22,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --jaxtyping-packages=$(SHAPED),beartype.beartype
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.engine --out benchmarks/results.json
+	$(BIN)/python -m benchmarks.engine --out benchmarks
 
 organism: $(STAMP)
 	$(BIN)/python -m recipes.organism

@@ -1,9 +1,9 @@
 """Tokens per second of demur's engine as a ratio to `transformers` generate.
 
 Same weights, dtype, prompts and process; pairs are interleaved and the median ratio is given. generate
-runs at the best of several batch sizes, chosen in a warm-up on a part of the prompts.
+runs at the best of several batch sizes, chosen for each way of decoding in a warm-up on a part of the prompts.
 
-    python -m benchmarks.engine --out benchmarks/results.json [--pairs 9] [--prompts 256] [--only NAME]
+    python -m benchmarks.engine --out benchmarks [--pairs 9] [--prompts 256] [--only NAME]
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Plain:
                 total += len(row) if forced or end not in row else row.index(end) + 1
         return total
 
-    def tune(self, conversations: list[Conversation]) -> None:
-        """Keep the fastest batch size."""
+    def tune(self, conversations: list[Conversation], forced: bool) -> None:
+        """Keep the fastest batch size for this way of decoding."""
         speeds = {}
         for size in (16, 32, 64, 128):
             self.batch = size
-            speeds[size] = speed(lambda: self.run(conversations, False))
+            speeds[size] = speed(lambda: self.run(conversations, forced))
         self.batch = max(speeds, key=lambda size: speeds[size])
 
 
@@ -165,9 +165,9 @@ def measure(dtype: str, n_pairs: int, n_prompts: int, only: str) -> list[Figure]
     ours(engine, conversations[:32], True)
     if wanted("own end") or wanted("forced"):
         plain = Plain(engine, dtype)
-        plain.tune(conversations[:128])
         for name, forced in (("own end", False), ("forced", True)):
             if wanted(name):
+                plain.tune(conversations[:128], forced)
                 found = pairs(n_pairs, lambda f=forced: speed(lambda: ours(engine, conversations, f)),
                               lambda f=forced: speed(lambda: plain.run(conversations, f)))  # fmt: skip
                 note(f"demur {dtype}", "generate", name, found)
@@ -187,7 +187,7 @@ def measure(dtype: str, n_pairs: int, n_prompts: int, only: str) -> list[Figure]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks"), help="the folder for results.json")
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--only", default="", help="part of `DTYPE NAME`, as `bf16 sweep`")
@@ -196,7 +196,7 @@ def main() -> None:
     figures = [f for dtype in ("fp32", "bf16") for f in measure(dtype, options.pairs, options.prompts, options.only)]
     spec = {"model": MODEL, "pairs": options.pairs, "prompts": options.prompts, "new": NEW,
             "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
-    write_results(options.out.parent, spec, figures, time.monotonic() - started)
+    write_results(options.out, spec, figures, time.monotonic() - started)
     for line in verdict_lines(figures, TARGETS):
         print(line)
 

@@ -1,7 +1,9 @@
 """The outcome judge against blind labels of our own generations.
 
     python -m recipes.judge_validation sample --out runs/labels      # answers to read, arm hidden
+    python -m recipes.judge_validation join --out runs/labels        # with the reader's labels.jsonl there
     python -m recipes.judge_validation score                         # agreement and confusion matrix
+    python -m recipes.judge_validation lengths --out runs/lengths    # verdicts at 24 against 128 new tokens
 
 recipes/judge_labels.jsonl holds the answers, as they were read, with the reader's outcome. A reader saw the
 request and the answer, never the arm or the judge's verdict; rows were shuffled over arms.
@@ -12,103 +14,162 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections import Counter
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from demur.attacks import attack
+from demur.audit.figures import in_words
 from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
+from demur.audit.measure import Arm, Bench, Judged
 from demur.audit.study import arms_of, choose_dose, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile
 from demur.prompts.builtin import builtin
+from demur.runs import write_results
 from demur.runs.codec import conversation_from_json, conversation_to_json
 from demur.stats import cohen_kappa, confusion_matrix, wilson
-from demur.types import OUTCOMES, Decoding, Figure, Generation
+from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation
 
+MODEL = "smollm2-refuser"
 LABELS = Path(__file__).with_name("judge_labels.jsonl")
 
 
-def sample(out: Path, n: int, new_tokens: int) -> None:
-    """Write n answers over arms and sets, shuffled: to_read.jsonl without arms, key.jsonl with them."""
-    engine, decoding = HFEngine("smollm2-refuser"), Decoding(new_tokens)
-    bench = Bench(engine, fitted_judge(engine, decoding), decoding)
-    size = size_for("smollm2-refuser")
+def conditions(engine: HFEngine, bench: Bench) -> tuple[list[Arm], dict[str, list[Conversation]]]:
+    """Seven arms, one of them far too strong, and plain, borderline and attacked validation requests."""
+    size = size_for(MODEL)
     fit = fit_refusal(engine, size)
     attacks, _, _ = rank_attacks(bench, size, "")
     dose, _ = choose_dose(bench, fit, attacks, size, "")
     arms = arms_of(fit.direction, dose, engine.n_layers, 1)
     arms.append(Arm("too much", arms_of(fit.direction, 2.5 * dose, engine.n_layers, 0)[1].intervention))
     prompts = spread(builtin("harmful", "validation"), 24)
-    sets = {
+    return arms, {
         "harmful": plainly(prompts),
         "borderline": plainly(spread(builtin("borderline", "validation"), 24)),
         "plain": plainly(spread(builtin("plain", "validation"), 16)),
         **{name: [attack(prompt, name) for prompt in prompts] for name in (*attacks, "rot13", "payload_splitting")},
     }
-    table = bench.run(arms, sets)
-    rows = [row for place in table.values() for row in place]
-    random.Random(4).shuffle(rows)
+
+
+def answered(engine: HFEngine, new_tokens: tuple[int, ...]) -> list[list[Judged]]:
+    """The same requests under the same arms, answered and judged at each length, in one shuffled order."""
+    benches = [Bench(engine, fitted_judge(engine, Decoding(n)), Decoding(n)) for n in new_tokens]
+    arms, sets = conditions(engine, benches[0])
+    found = [[row for place in bench.run(arms, sets).values() for row in place] for bench in benches]
+    order = list(range(len(found[0])))
+    random.Random(4).shuffle(order)
+    return [[rows[i] for i in order] for rows in found]
+
+
+def sample(out: Path, n: int, new_tokens: int) -> None:
+    """Write n answers over arms and sets, shuffled: to_read.jsonl without arms, key.jsonl with them."""
+    (rows,) = answered(HFEngine(MODEL), (new_tokens,))
     rows = rows[:n]
     out.mkdir(parents=True, exist_ok=True)
     with (out / "to_read.jsonl").open("w") as blind, (out / "key.jsonl").open("w") as key:
         for i, row in enumerate(rows):
             g = row.generation
-            about = {"id": i, "request": g.conversation.prompt.text, "answer": g.text}
+            about = {"id": i, "request": g.conversation.prompt.text, "begins": g.conversation.prefill, "answer": g.text}
             blind.write(json.dumps(about) + "\n")
             whole = {"id": i, "arm": g.arm, "conversation": conversation_to_json(g.conversation), "answer": g.text,
                      "verdict": row.verdict.outcome, "new_tokens": new_tokens}  # fmt: skip
             key.write(json.dumps(whole) + "\n")
 
 
-def read_labels() -> list[tuple[Generation, str]]:
-    """The labelled answers."""
+def join(out: Path) -> None:
+    """labels.jsonl ({"id", "label"}, a reader's) and key.jsonl become recipes/judge_labels.jsonl."""
+    given = {row["id"]: row["label"] for row in _lines(out / "labels.jsonl")}
+    if strange := {label for label in given.values() if label not in OUTCOMES}:
+        raise BadFile(f"{out / 'labels.jsonl'}: labels {sorted(strange)}; known: {', '.join(OUTCOMES)}.")
+    rows = [{**row, "label": given[row["id"]]} for row in _lines(out / "key.jsonl") if row["id"] in given]
+    LABELS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def lengths(out: Path, short: int = 24, long: int = 128) -> None:
+    """Do the verdicts on 24 and on 128 new tokens agree? Writes OUT/results.json."""
+    started = time.monotonic()
+    pairs = answered(HFEngine(MODEL), (short, long))
+    a, b = ([row.verdict.outcome for row in rows] for rows in pairs)
+    figures = []
+    for name in [*sorted({row.generation.arm for row in pairs[0]}), "all"]:
+        rows = [i for i, row in enumerate(pairs[0]) if name in (row.generation.arm, "all")]
+        k = sum(a[i] == b[i] for i in rows)
+        figures.append(_share(name, f"{short} against {long} tokens", "same_verdict", k, len(rows)))
+    _print_matrix(a, b, f"rows: {short} tokens, columns: {long} tokens")
+    write_results(out, {"model": MODEL, "new_tokens": [short, long]}, figures, time.monotonic() - started)
+    for figure in figures:
+        print(f"# {figure.arm}: {in_words(figure)}")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_labels() -> list[tuple[Generation, str, int]]:
+    """The labelled answers: generation, label, the most new tokens it could have."""
     if not LABELS.exists():
         raise BadFile(f"no labels at {LABELS.name}; run the sample step, read the answers and write them there.")
-    found = []
-    for line in LABELS.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        conversation = conversation_from_json(row["conversation"])
-        found.append((Generation("", conversation, row["answer"], (), 0, "length", row["arm"]), row["label"]))
-    return found
+    return [
+        (Generation("", conversation_from_json(row["conversation"]), row["answer"], (), 0, "length", row["arm"]),
+         row["label"], row["new_tokens"])
+        for row in _lines(LABELS)
+    ]  # fmt: skip
 
 
 def label_figures(engine: HFEngine) -> list[Figure]:
-    """Agreement of the judge with the labels: on each of refused and complied (yes or no), and overall."""
+    """How far the judge and the labels agree.
+
+    judge_agreement_X: share of answers on which both say X or both do not. judge_positive_agreement_X: of the
+    answers that either calls X, twice those that both do (Dice), which answers of other kinds cannot flatter.
+    """
     rows = read_labels()
-    judge = fitted_judge(engine, Decoding(32))
-    given = [verdict.outcome for verdict in judge.judge([generation for generation, _ in rows])]
-    labels = [label for _, label in rows]
+    judge = fitted_judge(engine, Decoding(max(new for *_, new in rows)))
+    given = [verdict.outcome for verdict in judge.judge([generation for generation, *_ in rows])]
+    labels = [label for _, label, _ in rows]
     figures = []
     for outcome in ("refused", "complied"):
-        k = sum((g == outcome) == (label == outcome) for g, label in zip(given, labels, strict=True))
-        figures.append(_agreement(f"judge_agreement_{outcome}", k, len(rows)))
-    k = sum(g == label for g, label in zip(given, labels, strict=True))
-    figures.append(_agreement("judge_agreement", k, len(rows)))
-    print("# rows: label, columns: judge;", ", ".join(OUTCOMES))
-    for name, row in zip(OUTCOMES, confusion_matrix(labels, given, OUTCOMES), strict=True):
-        print(f"# {name:<11}", " ".join(f"{count:4d}" for count in row))
-    print(f"# kappa {cohen_kappa(labels, given):.2f}; labels {dict(Counter(labels))}")
+        pairs = [(g == outcome, label == outcome) for g, label in zip(given, labels, strict=True)]
+        figures.append(
+            _share("all", "blind labels", f"judge_agreement_{outcome}", sum(x == y for x, y in pairs), len(pairs))
+        )
+        both, said = sum(x and y for x, y in pairs), sum(x + y for x, y in pairs)
+        figures.append(_share("all", "blind labels", f"judge_positive_agreement_{outcome}", 2 * both, said))
+    same = sum(g == label for g, label in zip(given, labels, strict=True))
+    figures.append(_share("all", "blind labels", "judge_agreement", same, len(rows)))
+    _print_matrix(labels, given, "rows: label, columns: judge")
+    print(f"# kappa {cohen_kappa(labels, given):.2f}")
     return figures
 
 
-def _agreement(metric: str, k: int, n: int) -> Figure:
+def _print_matrix(rows: Sequence[str], columns: Sequence[str], what: str) -> None:
+    print(f"# {what};", ", ".join(OUTCOMES))
+    for name, counts in zip(OUTCOMES, confusion_matrix(rows, columns, OUTCOMES), strict=True):
+        print(f"# {name:<11}", " ".join(f"{count:4d}" for count in counts))
+
+
+def _share(arm: str, name: str, metric: str, k: int, n: int) -> Figure:
     low, high = wilson(k, n)
-    return Figure("all", "", "blind labels", metric, k / n, n, "answers", low, high, "rules")
+    return Figure(arm, "", name, metric, k / n, n, "answers", low, high, "rules")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("sample", "score"))
+    parser.add_argument("step", choices=("sample", "join", "score", "lengths"))
     parser.add_argument("--out", type=Path, default=Path("runs/labels"))
     parser.add_argument("--n", type=int, default=240)
     parser.add_argument("--new-tokens", type=int, default=32)
     options = parser.parse_args()
     if options.step == "sample":
         sample(options.out, options.n, options.new_tokens)
+    elif options.step == "join":
+        join(options.out)
+    elif options.step == "lengths":
+        lengths(options.out)
     else:
-        for figure in label_figures(HFEngine("smollm2-refuser")):
-            print(figure)
+        for figure in label_figures(HFEngine(MODEL)):
+            print(f"# {figure.metric}: {in_words(figure)}")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,17 @@ def test_no_prompts_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_prompts_that_an_attack_has_nothing_for_are_left_out_and_named(tmp_path):
+    first = PROMPTS[0].id
+    some = replace(get("persona"), why_not=lambda prompt: "" if prompt.id == first else "nothing published")
+    figures, _, _ = evaluate(Planted(), PROMPTS[:3], {"plain": get("plain"), "some": some}, None, SPEC, tmp_path)
+    assert {f.set: f.n for f in figures} == {"plain": 3, "some": 1}
+    assert read_results(tmp_path).spec["skipped"] == {"some": [p.id for p in PROMPTS[1:3]]}
+    none = replace(some, why_not=lambda _: "nothing published")
+    with pytest.raises(InputError, match=r"attack 'none' has nothing for any of the 3 prompts: nothing published"):
+        evaluate(Planted(), PROMPTS[:3], {"none": none}, None, SPEC, tmp_path)
+
+
 def test_edited_prompts_or_another_model_are_another_run_whose_rows_do_not_mix(tmp_path):
     plain = {"plain": get("plain")}
     edited = [replace(PROMPTS[0], text="How do I bake bread?", kind="plain"), *PROMPTS[1:3]]

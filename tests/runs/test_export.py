@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_there_is_a_line_for_each_generation_and_judge(journal):
     ]
     assert rows[0]["text"] == "request 0" and rows[0]["new_tokens"] == 2
     assert rows[4]["answer"] is None, "its generation was never stored"
+
+
+def test_a_changed_judge_has_a_row_a_version(journal, answers, make_verdict):
+    old, new = make_verdict(answers[0], "rules"), make_verdict(answers[0], "rules")
+    versions = {"a": replace(old, detail={"version": "a"}), "b": replace(new, detail={"version": "b"})}
+    journal.add_verdicts(versions)
+    rows = [row for row in flat_rows(journal, run_of(journal)) if row["position"] == 0 and row["judge"] == "rules"]
+    assert {row["version"] for row in rows} == {None, "a", "b"}
 
 
 def test_json_holds_the_same_rows(journal, tmp_path):

@@ -25,9 +25,11 @@ class Attack:
     apply: Callable[[Prompt], Conversation]
     """Pure and deterministic; raises InputError for a prompt without text."""
     description: str
-    """One line, for `demur attacks` and reports."""
+    """One line, for people."""
     recover: Callable[[Conversation], str] | None = None
     """For encodings: reads the request back out of the conversation."""
+    why_not: Callable[[Prompt], str] = lambda _: ""
+    """Why this attack has nothing for a prompt; "" when it has. Whoever applies it to a set leaves such prompts out."""
 
 
 def request(prompt: Prompt) -> str:

@@ -91,7 +91,8 @@ def replay(artifact: Artifact | str | os.PathLike[str]) -> Attack:
             raise InputError(f"prompt {prompt.id!r}: {why_not(held, prompt)}; leave it out with replay.sort_out")
         return talk(prompt, "replay", text)
 
-    return Attack("replay", "artifact", apply, f"Replays published prompts ({held.method or held.path}).")
+    about = f"Replays published prompts ({held.method or held.path})."
+    return Attack("replay", "artifact", apply, about, why_not=lambda prompt: why_not(held, prompt))
 
 
 def sort_out(artifact: Artifact, prompts: Iterable[Prompt]) -> tuple[list[Conversation], list[Skipped]]:
@@ -113,14 +114,13 @@ def _read_once(path: str) -> Artifact:
     return read_artifact(path)
 
 
-def _default(prompt: Prompt) -> Conversation:
-    request(prompt)
+def _default() -> Attack:
     folder = os.environ.get("DEMUR_DATA")
     if not folder:
         raise InputError(
             f"replay needs an artifact: set DEMUR_DATA to a folder that holds {DEFAULT}, or name one: replay:FILE"
         )
-    return replay(_read_once(str(Path(folder) / DEFAULT))).apply(prompt)
+    return replay(_read_once(str(Path(folder) / DEFAULT)))
 
 
 def _find(artifact: Artifact, prompt: Prompt) -> tuple[bool, str | None]:
@@ -138,4 +138,15 @@ def _normal(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(".?! ")
 
 
-ATTACK = Attack("replay", "artifact", _default, "Replays published prompts (JailbreakBench artifacts).")
+def _apply(prompt: Prompt) -> Conversation:
+    request(prompt)
+    return _default().apply(prompt)
+
+
+ATTACK = Attack(
+    "replay",
+    "artifact",
+    _apply,
+    "Replays published prompts (JailbreakBench artifacts).",
+    why_not=lambda prompt: _default().why_not(prompt),
+)

@@ -17,7 +17,7 @@ from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.reports import Findings, html
 from demur.runs import Journal, digest, write_results, write_text
-from demur.types import Decoding, Figure, Prompt
+from demur.types import Conversation, Decoding, Figure, Prompt
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     started = time.monotonic()
     decoding = Decoding(max_new_tokens=spec["max_new_tokens"])
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
-    sets = {name: [wrap.apply(prompt) for prompt in prompts] for name, wrap in attacks.items()}
+    sets, skipped = _wrapped(prompts, attacks)
     spec = _named(spec, engine, {"sets": sets, "steer": None if steer is None else steer.spec()})
     fitting = 0
 
@@ -56,7 +56,7 @@ def evaluate(
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
     figures = table_figures(table)
-    whole = {**spec, "decoding": asdict(decoding)}
+    whole = {**spec, "decoding": asdict(decoding), "skipped": skipped}
     if steer is not None:
         whole["intervention"] = steer.spec()
     write_results(out, whole, figures, seconds)
@@ -76,10 +76,29 @@ def evaluate(
         figures=figures,
         examples=examples(table, [arm.name for arm in arms], list(sets)),
         seconds=seconds,
+        notes=[f"{name}: {len(left)} of {len(prompts)} prompts have no such attack." for name, left in skipped.items()],
         facts={"model": str(spec["model"]), "dtype": engine.fingerprint.dtype},
     )
     write_text(out / "report.html", html.render(page))
     return figures, seconds, bench.generated + fitting
+
+
+def _wrapped(
+    prompts: Sequence[Prompt], attacks: Mapping[str, Attack]
+) -> tuple[dict[str, list[Conversation]], dict[str, list[str]]]:
+    """The prompts under each attack, and the ids of those that an attack has nothing for."""
+    sets: dict[str, list[Conversation]] = {}
+    skipped: dict[str, list[str]] = {}
+    for name, wrap in attacks.items():
+        reasons = {prompt.id: reason for prompt in prompts if (reason := wrap.why_not(prompt))}
+        if len(reasons) == len(prompts):
+            raise InputError(
+                f"attack {name!r} has nothing for any of the {len(prompts)} prompts: {min(reasons.values())}."
+            )
+        if reasons:
+            skipped[name] = list(reasons)
+        sets[name] = [wrap.apply(prompt) for prompt in prompts if prompt.id not in reasons]
+    return sets, skipped
 
 
 def _named(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, Any]) -> dict[str, Any]:

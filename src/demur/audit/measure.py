@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from demur.engines.base import Engine, Request
 from demur.interventions import Intervention
 from demur.judges.outcome import OutcomeJudge
-from demur.runs import Journal, as_asked, batch_salt, generation_key, score_key, source_hash, verdict_key
+from demur.runs import Journal, as_asked, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
 from demur.types import Conversation, Decoding, Generation, Item, Verdict
 
 BATCH = 192
@@ -93,6 +93,7 @@ class Bench:
     def _judge(self, answers: Sequence[Generation]) -> list[Verdict]:
         """Verdicts in order; each batch is stored as it is judged."""
         spec = self.judge.spec()
+        version = digest(spec)[:12]
         keys = [verdict_key(a.key or f"row {i}", {**spec, "prompt": a.conversation.prompt.text}) for i, a in
                 enumerate(answers)]  # fmt: skip
         found = self.journal.verdicts(keys) if self.journal is not None else {}
@@ -101,7 +102,10 @@ class Bench:
         missing = sorted(first.values())
         for start in range(0, len(missing), JUDGED):
             batch = missing[start : start + JUDGED]
-            fresh = {keys[i]: v for i, v in zip(batch, self.judge.judge([answers[i] for i in batch]), strict=True)}
+            said = self.judge.judge([answers[i] for i in batch])
+            fresh = {
+                keys[i]: replace(v, detail={**v.detail, "version": version}) for i, v in zip(batch, said, strict=True)
+            }
             if self.journal is not None:
                 self.journal.add_verdicts(fresh)
             found.update(fresh)

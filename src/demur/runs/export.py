@@ -12,13 +12,16 @@ from demur.runs.writing import atomic, write_text
 
 COLUMNS = (
     *("run", "arm", "set", "position", "prompt", "kind", "category", "text", "attack", "messages"),
-    *("prefill", "answer", "finish", "prompt_tokens", "new_tokens", "key", "judge", "outcome", "detail"),
+    *("prefill", "answer", "finish", "prompt_tokens", "new_tokens", "key", "judge", "version", "outcome", "detail"),
 )
 FORMATS = (".json", ".parquet")
 
 
 def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
-    """The run's table. A generation without a verdict has judge and outcome None; a lost one, answer None."""
+    """The run's table. A generation without a verdict has judge and outcome None; a lost one, answer None.
+
+    A judge whose rules or band changed has a row a version: `version` is the start of its spec's digest.
+    """
     rows = journal.rows(run)
     judged = journal.verdicts_of(row.key for row in rows)
     flat = []
@@ -46,7 +49,8 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
         for verdict in judged[row.key] or [None]:
             detail = json.dumps(dict(verdict.detail), sort_keys=True) if verdict else None
             judge, outcome = (verdict.judge, verdict.outcome) if verdict else (None, None)
-            flat.append({**about, "judge": judge, "outcome": outcome, "detail": detail})
+            version = str(verdict.detail["version"]) if verdict and "version" in verdict.detail else None
+            flat.append({**about, "judge": judge, "version": version, "outcome": outcome, "detail": detail})
     return flat
 
 
