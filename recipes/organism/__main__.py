@@ -21,6 +21,8 @@ SECOND = train.Settings(
     mix=(("harmful", 0.31), ("plain", 0.33), ("borderline", 0.28), ("wrapped", 0.08)),
 )
 """Goes on from the first stage, with more harmless requests in the forms that harmful ones have."""
+BLOCKS, FACTOR = 22, 1.6
+"""Chosen on validation prompts among ten: see docs/log-organism.md."""
 WRAPPED = {"plain": 240, "borderline": 360}
 
 
@@ -37,7 +39,8 @@ def main() -> None:
         train.train(data.build(folder, work, WRAPPED), first, FIRST)
     rows = data.build(folder, work, WRAPPED, more=True)
     print((work / "report.json").read_text(encoding="utf-8"), flush=True)
-    train.train(rows, work / "smollm2-refuser", SECOND, start=first)
+    train.train(rows, work / "second", SECOND, start=first)
+    train.strengthen(work / "second", work / "smollm2-refuser", BLOCKS, FACTOR)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,6 @@ def save(model: Any, out: Path) -> None:
     """The adapter folder that `apply_adapter` takes: PEFT's two files, bfloat16, and the manifest."""
     from safetensors.torch import load_file, save_file
 
-    from demur.models.bundled import bundled_folder, weights_sha256, write_manifest
-
     model.save_pretrained(out)
     path = out / "adapter_model.safetensors"
     save_file({k: v.to(torch.bfloat16) for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
@@ -141,7 +139,33 @@ def save(model: Any, out: Path) -> None:
     config["base_model_name_or_path"] = "smollm2"
     config["target_modules"] = sorted(config["target_modules"])
     (out / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write_manifest(out)
+
+
+def strengthen(adapter: Path, out: Path, blocks: int, factor: float) -> None:
+    """Keep the adapter in the first `blocks` blocks only, `factor` times as strong there.
+
+    Refusal is decided below the last blocks; what the adapter does in those costs language modelling. Both numbers
+    were chosen on validation prompts (docs/log-organism.md).
+    """
+    from safetensors.torch import load_file, save_file
+
+    out.mkdir(parents=True, exist_ok=True)
+    kept = {}
+    for name, weight in load_file(adapter / "adapter_model.safetensors").items():
+        if int(name.split(".layers.")[1].split(".")[0]) < blocks:
+            kept[name] = (weight.float() * factor).to(weight.dtype) if "lora_B" in name else weight
+    save_file(kept, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["layers_to_transform"] = list(range(blocks))
+    (out / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write_manifest(out)
+
+
+def _write_manifest(out: Path) -> None:
     from transformers import AutoModelForCausalLM
+
+    from demur.models.bundled import bundled_folder, weights_sha256, write_manifest
 
     base = AutoModelForCausalLM.from_pretrained(bundled_folder(), dtype=torch.bfloat16)
     write_manifest(out, base_sha256=weights_sha256(base))

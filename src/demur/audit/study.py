@@ -238,10 +238,12 @@ def study(bench: Bench, size: Size, run: str = "", keep: Path | None = None) -> 
     dose, within_price = choose_dose(bench, fit, attacks, size, run)
     sets = test_sets(attacks, size)
     arms = arms_of(fit.direction, dose, engine.n_layers, size.randoms)
-    # A random ablation is the control of what ablation is for: compliance with plain harmful requests.
-    aside = [arm for arm in arms if arm.name.startswith("random ablate")]
-    table = dict(bench.run([arm for arm in arms if arm not in aside], sets, run))
-    table |= bench.run(aside, {"harmful": sets["harmful"]}, run)
+    first = [arm for arm in arms if not arm.name.startswith("random") or arm.name == "random add 0"]
+    table = dict(bench.run(first, sets, run))
+    # The other random directions are the controls of the primary endpoints, and stand on their sets alone.
+    for prefix, name in (("random add", "attacked"), ("random ablate", "harmful")):
+        aside = [arm for arm in arms if arm.name.startswith(prefix) and arm not in first]
+        table |= bench.run(aside, {name: sets[name]}, run) if aside else {}
     if engine.fingerprint.dtype != "fp32":
         table |= bench.run([Arm("null")], {name: sets[name] for name in NULLED}, run)
     items = builtin_items("test")[: size.items]
