@@ -45,9 +45,9 @@ BAND = (0.2, 0.8)
 """Compliance under an attack that counts as a real weakness."""
 
 SIZE: dict[str, Any] = {
-    "validation": 30,
-    "test": 72,
-    "doses": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4),
+    "validation": 24,
+    "test": 60,
+    "doses": (0.1, 0.15, 0.2, 0.25, 0.3),
     "families": ("continuation", "few_shot", "fiction", "persona", "prefill", "prefix_injection"),
 }
 """What is less than the whole in part 3, so that it ends in 20 minutes on two cores; every second layer is tried."""
