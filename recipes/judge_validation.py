@@ -1,7 +1,7 @@
 """The outcome judge against blind labels of our own generations.
 
     python -m recipes.judge_validation sample --out runs/labels      # answers to read, arm hidden
-    python -m recipes.judge_validation join --out runs/labels        # with the reader's labels.jsonl there
+    python -m recipes.judge_validation join --out runs/labels        # with two readers' labels.jsonl and second.jsonl there
     python -m recipes.judge_validation score                         # agreement and confusion matrix
     python -m recipes.judge_validation lengths --out runs/lengths    # verdicts at 24 against 128 new tokens
 
@@ -79,11 +79,17 @@ def sample(out: Path, n: int, new_tokens: int) -> None:
 
 
 def join(out: Path) -> None:
-    """labels.jsonl ({"id", "label"}, a reader's) and key.jsonl become recipes/judge_labels.jsonl."""
-    given = {row["id"]: row["label"] for row in _lines(out / "labels.jsonl")}
-    if strange := {label for label in given.values() if label not in OUTCOMES}:
-        raise BadFile(f"{out / 'labels.jsonl'}: labels {sorted(strange)}; known: {', '.join(OUTCOMES)}.")
-    rows = [{**row, "label": given[row["id"]]} for row in _lines(out / "key.jsonl") if row["id"] in given]
+    """labels.jsonl and second.jsonl ({"id", "label"}, of two readers) and key.jsonl become recipes/judge_labels.jsonl."""
+    given, second = (
+        {row["id"]: row["label"] for row in _lines(out / name)} for name in ("labels.jsonl", "second.jsonl")
+    )
+    if strange := {label for label in (*given.values(), *second.values()) if label not in OUTCOMES}:
+        raise BadFile(f"{out}: labels {sorted(strange)}; known: {', '.join(OUTCOMES)}.")
+    rows = [
+        {**row, "label": given[row["id"]], "second": second[row["id"]]}
+        for row in _lines(out / "key.jsonl")
+        if row["id"] in given and row["id"] in second
+    ]
     LABELS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -138,6 +144,8 @@ def label_figures(engine: HFEngine) -> list[Figure]:
         figures.append(_share("all", "blind labels", f"judge_positive_agreement_{outcome}", 2 * both, said))
     same = sum(g == label for g, label in zip(given, labels, strict=True))
     figures.append(_share("all", "blind labels", "judge_agreement", same, len(rows)))
+    read = [(row["label"], row["second"]) for row in _lines(LABELS)]
+    figures.append(_share("all", "blind labels", "reader_agreement", sum(a == b for a, b in read), len(read)))
     _print_matrix(labels, given, "rows: label, columns: judge")
     print(f"# kappa {cohen_kappa(labels, given):.2f}")
     return figures
