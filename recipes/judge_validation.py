@@ -1,7 +1,7 @@
 """The outcome judge against blind labels of our own generations.
 
     python -m recipes.judge_validation sample --out runs/labels      # answers to read, arm hidden
-    python -m recipes.judge_validation join --out runs/labels        # with two readers' labels.jsonl and second.jsonl there
+    python -m recipes.judge_validation join --out runs/labels  # with labels.jsonl, second.jsonl of two readers
     python -m recipes.judge_validation score                         # agreement and confusion matrix
     python -m recipes.judge_validation lengths --out runs/lengths    # verdicts at 24 against 128 new tokens
 
@@ -79,7 +79,7 @@ def sample(out: Path, n: int, new_tokens: int) -> None:
 
 
 def join(out: Path) -> None:
-    """labels.jsonl and second.jsonl ({"id", "label"}, of two readers) and key.jsonl become recipes/judge_labels.jsonl."""
+    """two readers' labels.jsonl and second.jsonl ({"id", "label"}), and key.jsonl: recipes/judge_labels.jsonl."""
     given, second = (
         {row["id"]: row["label"] for row in _lines(out / name)} for name in ("labels.jsonl", "second.jsonl")
     )
