@@ -29,7 +29,7 @@ from demur.errors import BadFile
 from demur.prompts.builtin import builtin
 from demur.runs import write_results
 from demur.runs.codec import conversation_from_json, conversation_to_json
-from demur.stats import cohen_kappa, confusion_matrix, wilson
+from demur.stats import clustered_share, cohen_kappa, confusion_matrix, wilson
 from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation
 
 MODEL = "smollm2-refuser"
@@ -37,7 +37,7 @@ LABELS = Path(__file__).with_name("judge_labels.jsonl")
 
 
 def conditions(engine: HFEngine, bench: Bench) -> tuple[list[Arm], dict[str, list[Conversation]]]:
-    """Seven arms, one of them far too strong, and plain, borderline and attacked validation requests."""
+    """Six arms, one of them far too strong, and plain, borderline and attacked validation requests."""
     size = size_for(MODEL)
     fit = fit_refusal(engine, size)
     attacks, _, _ = rank_attacks(bench, size, "")
@@ -85,11 +85,10 @@ def join(out: Path) -> None:
     )
     if strange := {label for label in (*given.values(), *second.values()) if label not in OUTCOMES}:
         raise BadFile(f"{out}: labels {sorted(strange)}; known: {', '.join(OUTCOMES)}.")
-    rows = [
-        {**row, "label": given[row["id"]], "second": second[row["id"]]}
-        for row in _lines(out / "key.jsonl")
-        if row["id"] in given and row["id"] in second
-    ]
+    key = {row["id"]: row for row in _lines(out / "key.jsonl")}
+    if wrong := (key.keys() ^ given.keys()) | (key.keys() ^ second.keys()):
+        raise BadFile(f"{out}: ids {sorted(wrong)[:5]} are not in all three files; label every answer once.")
+    rows = [{**row, "label": given[i], "second": second[i]} for i, row in key.items()]
     LABELS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -102,7 +101,9 @@ def lengths(out: Path, short: int = 24, long: int = 128) -> None:
     for name in [*sorted({row.generation.arm for row in pairs[0]}), "all"]:
         rows = [i for i, row in enumerate(pairs[0]) if name in (row.generation.arm, "all")]
         k = sum(a[i] == b[i] for i in rows)
-        figures.append(_share(name, f"{short} against {long} tokens", "same_verdict", k, len(rows)))
+        low, high = wilson(k, len(rows))
+        what = f"{short} against {long} tokens"
+        figures.append(Figure(name, "", what, "same_verdict", k / len(rows), len(rows), "answers", low, high, "rules"))
     _print_matrix(a, b, f"rows: {short} tokens, columns: {long} tokens")
     write_results(out, {"model": MODEL, "new_tokens": [short, long]}, figures, time.monotonic() - started)
     for figure in figures:
@@ -113,53 +114,59 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def read_labels() -> list[tuple[Generation, str, int]]:
-    """The labelled answers: generation, label, the most new tokens it could have."""
+def read_labels() -> list[tuple[dict[str, Any], Generation]]:
+    """The labelled answers: the file's rows (label, second, new_tokens, ...) and the generation of each."""
     if not LABELS.exists():
         raise BadFile(f"no labels at {LABELS.name}; run the sample step, read the answers and write them there.")
     return [
-        (Generation("", conversation_from_json(row["conversation"]), row["answer"], (), 0, "length", row["arm"]),
-         row["label"], row["new_tokens"])
+        (row, Generation("", conversation_from_json(row["conversation"]), row["answer"], (), 0, "length", row["arm"]))
         for row in _lines(LABELS)
-    ]  # fmt: skip
+    ]
 
 
 def label_figures(engine: HFEngine) -> list[Figure]:
-    """How far the judge and the labels agree.
+    """How far the judge and the labels agree, over all arms and by arm.
 
-    judge_agreement_X: share of answers on which both say X or both do not. judge_positive_agreement_X: of the
-    answers that either calls X, twice those that both do (Dice), which answers of other kinds cannot flatter.
+    judge_agreement_X: share of answers on which both say X or both do not; judge_precision_X: of the answers that
+    the judge calls X, those that the reader does; judge_recall_X: the reverse. Unsteered answers to bare harmless
+    requests are left out: the judge's coherence band was fitted on such.
     """
-    rows = read_labels()
-    judge = fitted_judge(engine, Decoding(max(new for *_, new in rows)))
-    given = [verdict.outcome for verdict in judge.judge([generation for generation, *_ in rows])]
-    labels = [label for _, label, _ in rows]
+    kept = [(row, generation) for row, generation in read_labels() if not in_band(generation)]
+    judge = fitted_judge(engine, Decoding(max(row["new_tokens"] for row, _ in kept)))
+    given = [verdict.outcome for verdict in judge.judge([generation for _, generation in kept])]
+    labels = [row["label"] for row, _ in kept]
+    arms = [generation.arm for _, generation in kept]
+    requests = [generation.conversation.prompt.id for _, generation in kept]
     figures = []
-    for outcome in ("refused", "complied"):
-        pairs = [(g == outcome, label == outcome) for g, label in zip(given, labels, strict=True)]
-        figures.append(
-            _share("all", "blind labels", f"judge_agreement_{outcome}", sum(x == y for x, y in pairs), len(pairs))
-        )
-        both, said = sum(x and y for x, y in pairs), sum(x + y for x, y in pairs)
-        figures.append(_share("all", "blind labels", f"judge_positive_agreement_{outcome}", 2 * both, said))
-    same = sum(g == label for g, label in zip(given, labels, strict=True))
-    figures.append(_share("all", "blind labels", "judge_agreement", same, len(rows)))
-    read = [(row["label"], row["second"]) for row in _lines(LABELS)]
-    figures.append(_share("all", "blind labels", "reader_agreement", sum(a == b for a, b in read), len(read)))
+    for arm in ["all", *sorted(set(arms))]:
+        rows = [i for i in range(len(kept)) if arm in ("all", arms[i])]
+
+        def share(metric: str, hits: list[tuple[int, bool]], arm: str = arm) -> None:
+            if hits:
+                value, low, high = clustered_share([hit for _, hit in hits], [requests[i] for i, _ in hits])
+                figures.append(Figure(arm, "", "blind labels", metric, value, len(hits), "answers", low, high, "rules"))
+
+        for outcome in ("refused", "complied"):
+            share(f"judge_agreement_{outcome}", [(i, (given[i] == outcome) == (labels[i] == outcome)) for i in rows])
+            share(f"judge_precision_{outcome}", [(i, labels[i] == outcome) for i in rows if given[i] == outcome])
+            share(f"judge_recall_{outcome}", [(i, given[i] == outcome) for i in rows if labels[i] == outcome])
+        share("judge_agreement", [(i, given[i] == labels[i]) for i in rows])
+        share("reader_agreement", [(i, labels[i] == kept[i][0]["second"]) for i in rows])
     _print_matrix(labels, given, "rows: label, columns: judge")
     print(f"# kappa {cohen_kappa(labels, given):.2f}")
     return figures
+
+
+def in_band(generation: Generation) -> bool:
+    """Was the judge's coherence band fitted on this kind of answer?"""
+    talk = generation.conversation
+    return generation.arm == "unsteered" and talk.attack == "plain" and talk.prompt.set in ("plain", "borderline")
 
 
 def _print_matrix(rows: Sequence[str], columns: Sequence[str], what: str) -> None:
     print(f"# {what};", ", ".join(OUTCOMES))
     for name, counts in zip(OUTCOMES, confusion_matrix(rows, columns, OUTCOMES), strict=True):
         print(f"# {name:<11}", " ".join(f"{count:4d}" for count in counts))
-
-
-def _share(arm: str, name: str, metric: str, k: int, n: int) -> Figure:
-    low, high = wilson(k, n)
-    return Figure(arm, "", name, metric, k / n, n, "answers", low, high, "rules")
 
 
 def main() -> None:
@@ -177,7 +184,7 @@ def main() -> None:
         lengths(options.out)
     else:
         for figure in label_figures(HFEngine(MODEL)):
-            print(f"# {figure.metric}: {in_words(figure)}")
+            print(f"# {figure.arm}, {figure.metric}: {in_words(figure)}")
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ def test_a_clustered_share_of_single_answers_is_wilsons_and_of_copies_that_of_on
     assert clustered_share([1, 0, 1], [0, 1, 2])[1:] == pytest.approx(wilson(2, 3))
     assert clustered_share([1, 1, 0, 0], ["a", "a", "b", "b"])[1:] == pytest.approx(wilson(1, 2))
     assert clustered_share([1] * 6, ["a", "a", "a", "b", "b", "b"])[1:] == pytest.approx(wilson(2, 2))
+    assert clustered_share([1, 0, 1, 0], ["a"] * 4)[1:] == pytest.approx(wilson(1, 2), abs=0.2), "one request was seen"
     with pytest.raises(InputError, match="0 or 1"):
         clustered_share([0.5, 1], [0, 1])
 

@@ -67,7 +67,7 @@ def clustered_share(hits: ArrayLike, clusters: Sequence[Hashable], level: float 
     sums, sizes = _by_cluster(array, clusters)
     n, k, p = array.size, sums.size, float(array.mean())
     spread = float(np.sum((sums - p * sizes) ** 2)) * k / max(k - 1, 1)
-    effective = k if p in (0.0, 1.0) else min(n, max(k, n * n * p * (1 - p) / spread)) if spread else n
+    effective = k if k == 1 or p in (0.0, 1.0) else min(n, max(k, n * n * p * (1 - p) / spread)) if spread else n
     _check_level(level)
     low, high = _wilson(p, effective, level)
     return Estimate(p, low, high)

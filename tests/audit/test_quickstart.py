@@ -28,7 +28,7 @@ SIZE = Size(
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "deeper" / "out"
     engine = Planted()
-    return out, engine, run_study(engine, out, SIZE, model="planted")
+    return out, engine, run_study(engine, out, "planted", SIZE)
 
 
 def test_it_leaves_a_journal_figures_a_report_specs_and_the_direction(run):
@@ -113,7 +113,7 @@ def test_direction_and_specs_load_back_and_steer_as_in_the_study(run):
 def test_a_rerun_generates_nothing_and_gives_the_same_figures(run):
     out, _, done = run
     again = Planted()
-    rerun = run_study(again, out, SIZE, model="planted")
+    rerun = run_study(again, out, "planted", SIZE)
     assert done.generated > 100
     assert rerun.generated == 0
     assert rerun.figures == done.figures
@@ -136,9 +136,9 @@ def test_a_killed_study_goes_on(run, tmp_path):
             return super().generate(requests, decoding)
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(Dying(), tmp_path, SIZE, model="planted")
+        run_study(Dying(), tmp_path, "planted", SIZE)
     assert not (tmp_path / "results.json").exists()
-    resumed = run_study(Planted(), tmp_path, SIZE, model="planted")
+    resumed = run_study(Planted(), tmp_path, "planted", SIZE)
     assert resumed.figures == done.figures
     assert 0 < resumed.generated < done.generated
     spec = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["spec"]

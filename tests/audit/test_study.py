@@ -208,7 +208,7 @@ def test_random_arms_are_pooled_and_the_worst_seed_is_reported_with_its_sign():
     change = rate["random", "refusal_rate", "unsteered"]
     assert (change.value, change.n) == (-3 / 8, 8)
     worst = rate["random", "largest_refusal_rate", "unsteered"]
-    assert (worst.value, worst.n, worst.denominator) == (-0.75, 4, "paired answers of one seed")
+    assert (worst.value, worst.n, worst.denominator) == (-0.75, 4, "paired answers, one of 2 seeds")
     assert rate["random", "largest_compliance_rate", "unsteered"].value == 0.75
     assert rate["random ablate", "largest_refusal_rate", "unsteered"].value == -0.25
 

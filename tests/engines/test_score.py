@@ -3,6 +3,7 @@ import torch
 
 from demur.engines.base import Request, refusal_scores
 from demur.engines.rows import answer_tokens, plain_tokens, row_of
+from demur.engines.score import Continuation, score
 from demur.errors import InputError
 from demur.interventions import ablate, add, at, chain
 from demur.types import Conversation, Decoding, Direction, Item, Message, Prompt, Site, SteeringVector
@@ -204,3 +205,15 @@ def test_a_conversation_that_asks_nothing_is_refused(tiny, messages, message):
 def test_an_item_without_a_query_is_refused(tiny):
     with pytest.raises(InputError, match="'nothing' has an empty query"):
         tiny("llama").engine.items([Item("nothing", "", ("a", "b"), 0, "t")])
+
+
+def test_a_context_near_the_models_limit_is_scored_beside_short_ones_with_long_answers(tiny):
+    one = tiny("gpt2")
+    limit = one.loaded.model.config.max_position_embeddings
+    near = [Continuation((5,) * (limit - 2), (6, 7 + i), "near") for i in range(3)]
+    short = [Continuation((8,) * 3, (9,) * 19 + (10 + i,), "short") for i in range(3)]
+    with torch.inference_mode():
+        together = score(one.loaded, [*near, *short])
+        apart = [*score(one.loaded, near), *score(one.loaded, short)]
+    for a, b in zip(together, apart, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)

@@ -12,7 +12,7 @@ import demur
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.study import BUNDLED, PRICE, Size, Study, families, size_for, steering, study
+from demur.audit.study import PRICE, Size, Study, families, size_for, steering, study
 from demur.directions.artifact import save_direction
 from demur.engines.base import Engine
 from demur.interventions import write_spec
@@ -38,15 +38,15 @@ class Done:
 def run_study(
     engine: Engine,
     out: Path,
+    model: str,
     size: Size | None = None,
     new_tokens: int = 24,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
     name: str = "quickstart",
-    model: str = BUNDLED,
 ) -> Done:
     """Run the study on an engine and write everything under `out`; resumes from its journal.
 
-    size: by default the quick one for this model.
+    model: the name, folder or hub id that the engine was loaded from. size: by default the quick one for it.
     """
     started = time.monotonic()
     size = size or size_for(model)
@@ -118,8 +118,9 @@ def cautions(found: Study) -> list[str]:
         for end in found.endpoints
     )
     said = [f"Primary endpoints: {primary}. All other figures are exploratory."]
-    for arm, name in (("add", "attacked"), ("ablate", "harmful")):
-        if (more := excess(found.figures, arm, name, "unsteered")) > PRICE:
+    measured = dict.fromkeys((f.arm, f.set) for f in found.figures if f.metric == "incoherent_rate" and not f.versus)
+    for arm, name in measured:
+        if (more := excess(found.figures, arm, name, "unsteered")) > PRICE + 1e-9:
             said.append(
                 f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
                 f"unsteered, so its figures there meet no target."

@@ -289,7 +289,9 @@ def pooled_random(table: Table) -> list[Figure]:
             single = [figure for rows in seeds for figure in deltas(arm, "unsteered", name, rows, base)]
             for metric in ("refusal_rate", "compliance_rate"):
                 worst = max((f for f in single if f.metric == metric), key=lambda f: abs(f.value))
-                found.append(replace(worst, metric=f"largest_{metric}", denominator="paired answers of one seed"))
+                found.append(
+                    replace(worst, metric=f"largest_{metric}", denominator=f"paired answers, one of {len(seeds)} seeds")
+                )
     return found
 
 

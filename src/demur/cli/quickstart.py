@@ -26,7 +26,7 @@ def quickstart(
     console.print(f"Loading {model} ...")
     engine = HFEngine(model, dtype)
     with progress() as bar:
-        done = run_study(engine, out, size_for(model, full), progress=bar, model=model)
+        done = run_study(engine, out, model, size_for(model, full), progress=bar)
     for line in done.summary:
         console.print(f"- {line}", highlight=False)
     console.print(outcome_table(done.figures, "Held-out test prompts: share of each outcome [95% interval]"))

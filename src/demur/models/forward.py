@@ -47,6 +47,9 @@ def forward(
     seeing = Pass() if seeing is None else seeing
     if seeing.positions is not None:
         position_ids = seeing.positions[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        # A row's padding may lie beyond the last position that the model has an embedding for.
+        if limit := getattr(model.model.config, "max_position_embeddings", None):
+            position_ids = position_ids.clamp(max=limit - 1)
     else:
         position_ids = torch.arange(seeing.start, seeing.start + ids.shape[1], device=ids.device)[None]
         position_ids = position_ids.expand(ids.shape[0], -1)
