@@ -201,3 +201,9 @@ def test_every_parameter_is_frozen_and_the_model_evaluates(tiny, model_family):
     model = tiny(model_family).loaded.model
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_current_folder(name):
+    with pytest.raises(UnknownName, match="the model name is empty; give smollm2"):
+        load(name)

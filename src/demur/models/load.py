@@ -90,6 +90,8 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
     dtype: "fp32", "bf16" or "auto". Remote code is never run. Raises UnknownName, BadFile or BadSpec
     with the fix.
     """
+    if not name.strip():
+        raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
     if dtype == "auto":
         dtype = best_dtype()
     if dtype not in DTYPES:
