@@ -1,6 +1,7 @@
-"""Sparse autoencoders: what they compute, and the SAELens layout. Nothing here runs a model."""
+"""Sparse autoencoders: what they compute, the formats they come in, and a writer. Nothing here runs a model."""
 
 from demur.saes.hooks import hook_name, site_of
+from demur.saes.load import load_sae
 from demur.saes.operators import decode, decoder_rows, encode, encode_some, error
 from demur.saes.sae import SAE, check_model
 from demur.saes.saelens import save_sae
@@ -14,6 +15,7 @@ __all__ = [
     "encode_some",
     "error",
     "hook_name",
+    "load_sae",
     "save_sae",
     "site_of",
 ]
