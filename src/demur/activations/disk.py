@@ -69,7 +69,7 @@ class Rows:
     def moments(self, site: Site, most: int = 200_000) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
         """Mean and variance of each dimension over up to `most` rows, evenly taken, in float64."""
         rows = self._memory(site)
-        some = np.ascontiguousarray(rows[:: max(1, self.count // most)][:most])
+        some = np.array(rows[:: max(1, self.count // most)][:most])
         stream = torch.from_numpy(some).view(torch.bfloat16).double()
         return stream.mean(0), stream.var(0)
 

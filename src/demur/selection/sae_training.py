@@ -155,7 +155,8 @@ def _run(
     trainer = SAETrainer(config, sae, provider)
     if last is not None:
         trainer.load_trainer_state(last)
-        provider.seek(SCALING + trainer.n_training_steps)
+        # Not n_training_steps: sae-lens writes a checkpoint before it counts the step.
+        provider.seek(SCALING + trainer.n_training_samples // training.batch)
         trainer.checkpoint_thresholds = [t for t in trainer.checkpoint_thresholds if t > trainer.n_training_samples]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
