@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from demur.activations.store import Activations
@@ -18,6 +19,7 @@ from demur.engines.rows import Row, answer_tokens, plain_tokens, row_of
 from demur.engines.score import Continuation, score
 from demur.errors import InputError
 from demur.interventions import Intervention
+from demur.models.forward import forward
 from demur.models.load import LoadedModel
 from demur.types import Conversation, Site
 
@@ -91,3 +93,13 @@ def passage_logprobs(model: LoadedModel, rows: Sequence[Row], intervention: Inte
     # A continuation's prompt ends `prefill` tokens before its context does; here it ends after the context.
     wanted = [Continuation(row.tokens[:1], row.tokens[1:], row.label, 1 - row.prompt_length) for row in rows]
     return score(model, wanted, intervention)
+
+
+@torch.inference_mode()
+def lens(model: LoadedModel, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
+    """The logit lens: final norm and head on vectors of the stream, logits float32 (nostalgebraist, 2020)."""
+    like = next(model.model.parameters())
+    ids = torch.zeros(1, len(vectors), dtype=torch.long, device=like.device)
+    hidden = forward(model, ids, resume=(model.n_layers, vectors.to(like)[None]))
+    assert hidden is not None
+    return model.head(hidden[0]).float().cpu()
