@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from demur.engines.hf import HFEngine
 from demur.engines.reading import lens, read
 from demur.engines.rows import Row
+from demur.reports.looks import Look, Passage
 from demur.saes import SAE, decoder_rows, encode_some
 from demur.saes.operators import indices as checked
 from demur.types import Direction
 
 NEAR = 12
 """Tokens shown before the most active one; half as many after it."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A stretch of text around a latent's most active token."""
-
-    label: str
-    tokens: tuple[str, ...]
-    activations: tuple[float, ...]
-    """The latent's, one a token."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What there is to see of one latent."""
-
-    site: str
-    index: int
-    density: float
-    """Share of the tokens read on which it is active."""
-    largest: float
-    contexts: tuple[Passage, ...]
-    """One a passage, most active first."""
-    promoted: tuple[tuple[str, float], ...]
-    """Tokens whose logits its decoder row raises most (logit lens), in logits of the unit row."""
-    lowered: tuple[tuple[str, float], ...]
-    cosine: float | None
-    """Of its decoder row with the refusal direction, where one was given."""
-    tokens: int
-    """Tokens read."""
 
 
 def look(
