@@ -35,6 +35,7 @@ def npz(tmp_path, weights):
         (CACHED, Site(31, "post"), "google/gemma-2-9b-it"),
         ("gemma-scope-2b-pt-mlp/layer_3/width_16k/average_l0_71", Site(3, "mlp_out"), "google/gemma-2-2b"),
         ("copy/layer_20/width_16k/average_l0_71", Site(20, "post"), ""),
+        ("layer_3/of/mine/layer_20/width_16k/average_l0_71", Site(20, "post"), ""),
         ("layer_0/width_65k/canonical", Site(0, "post"), ""),
     ],
 )

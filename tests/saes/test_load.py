@@ -3,9 +3,10 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 
 from demur.errors import BadFile, InputError
-from demur.saes import load_sae, save_sae
+from demur.saes import load_sae, reload_sae, save_sae
 from demur.saes.load import FORMATS
 
 
@@ -97,3 +98,30 @@ def test_a_hub_that_does_not_answer_is_one_line_with_a_fix(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", down)
     with pytest.raises(InputError, match=r"owner/name is no folder here .*ConnectionError: no route\); give a local"):
         load_sae("owner/name")
+
+
+def test_the_source_loads_the_same_sae_from_anywhere(sae, tmp_path, monkeypatch):
+    save_sae(sae(), tmp_path / "layers" / "five")
+    monkeypatch.chdir(tmp_path)
+    sources = {
+        load_sae("layers/five").source,
+        load_sae("layers", "five").source,
+        load_sae(tmp_path, "layers/five").source,
+    }
+    assert sources == {str(tmp_path / "layers" / "five")}
+    monkeypatch.chdir("/")
+    assert reload_sae(sources.pop(), sae().sha256).sha256 == sae().sha256
+
+
+def test_an_sae_is_loaded_again_only_if_it_is_still_the_same(sae, tmp_path):
+    folder = str(save_sae(sae(), tmp_path))
+    kept = reload_sae(folder, sae().sha256)
+    assert reload_sae(folder, sae().sha256) is kept
+    with pytest.raises(BadFile, match=r"holds an SAE with sha256 \w{12}..., not 0{12}...: the file changed; give"):
+        reload_sae(folder, "0" * 64)
+
+
+def test_a_copy_with_other_numbers_has_no_source(sae, tmp_path):
+    loaded = load_sae(save_sae(sae().to(dtype=torch.bfloat16), tmp_path))
+    assert loaded.to(dtype=torch.float32).source == loaded.to("cpu").source == str(tmp_path)
+    assert load_sae(save_sae(sae(), tmp_path)).to(dtype=torch.bfloat16).source == ""

@@ -138,6 +138,7 @@ def test_a_scale_that_no_file_holds_must_be_given(folder, weights):
         load_sae(path)
     assert load_sae(path, scale=1.0).weights["W_enc"].equal(weights("relu")["W_enc"])
     torch.testing.assert_close(load_sae(path, scale=2.0).weights["W_dec"], weights("relu")["W_dec"] / 2)
+    assert load_sae(path, scale=2.0).source == ""
     assert load_sae(folder(normalize_activations=None, metadata=cfg(path)["metadata"])).normalisation == "none"
 
 

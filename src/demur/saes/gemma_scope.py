@@ -62,14 +62,14 @@ def read_2(folder: Path) -> SAE:
 
 
 def _site(folder: Path, kind: str) -> Site:
-    layer = re.search(r"(?:^|/)layer_(\d+)(?:/|$)", folder.as_posix())
+    layers = re.findall(r"(?<=/)layer_(\d+)(?=/|$)", f"/{folder.as_posix()}")
     if kind not in _POINTS:
         raise BadFile(f"{folder} is of Gemma Scope's {kind!r}, no site; known: {', '.join(_POINTS)}: use -res.")
-    if layer is None:
+    if not layers:
         raise BadFile(
             f"{folder} does not say its layer; keep Gemma Scope's folders, as layer_20/width_16k/average_l0_71."
         )
-    return Site(int(layer[1]), _POINTS[kind])
+    return Site(int(layers[-1]), _POINTS[kind])
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:

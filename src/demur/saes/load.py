@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from demur.errors import BadFile, InputError
@@ -36,12 +37,27 @@ def load_sae(
     UnknownName for an architecture, activation or hook that demur does not have; BadVector for wrong shapes and NaN;
     InputError when the hub cannot be reached.
     """
-    root = Path(path_or_id).expanduser()
+    root = Path(path_or_id).expanduser().absolute()
     if root.is_dir():
         return _read(root / subfolder, scale)
     if isinstance(path_or_id, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id):
         raise BadFile(f"no folder {path_or_id}; give an SAE's folder, or a hub id as OWNER/NAME with its subfolder.")
     return _read(_download(path_or_id, subfolder, revision) / subfolder, scale)
+
+
+@lru_cache(maxsize=4)
+def reload_sae(source: str, sha256: str) -> SAE:
+    """The SAE that stood in folder `source` when its hash was `sha256`; the last few are kept.
+
+    source: `SAE.source`. Raises as `load_sae`, and BadFile when another SAE stands there now.
+    """
+    sae = load_sae(Path(source))
+    if sae.sha256 != sha256:
+        raise BadFile(
+            f"{source} holds an SAE with sha256 {sae.sha256[:12]}..., not {sha256[:12]}...: the file changed; "
+            "give the folder of the right one."
+        )
+    return sae
 
 
 def _read(folder: Path, scale: float | None) -> SAE:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.errors import BadSpec, BadVector
-from demur.saes.sae import SAE
+from demur.saes.sae import SAE, Normalisation
 
 _EPS = 1e-5
 """SAELens' layer_norm divides by (std + eps) going in, and multiplies by std coming out."""
@@ -58,7 +58,7 @@ def decode(
         return out
     if x is None:
         raise BadSpec(f"{sae.normalisation} is undone from the stream it was done to; call decode(sae, f, x).")
-    shift, scale = _moments(sae, x.to(dtype))
+    shift, scale = moments(sae.normalisation, x.to(dtype))
     return out * scale + shift
 
 
@@ -118,20 +118,27 @@ def _input(sae: SAE, x: Tensor) -> Tensor:
     """The stream as the encoder takes it, [..., d_in]."""
     if x.shape[-1] != sae.d_in:
         raise BadVector(f"the stream has width {x.shape[-1]}; this SAE reads {sae.d_in}: give one of this model.")
-    if sae.normalisation == "constant_norm_rescale":
-        x = x / _moments(sae, x)[1]
-    elif sae.normalisation == "layer_norm":
-        mean, std = _moments(sae, x)
-        x = (x - mean) / (std + _EPS)
+    x = normalised(sae.normalisation, x)
     return x - sae.weights["b_dec"].to(x.dtype) if sae.apply_b_dec_to_input else x
 
 
-def _moments(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift and scale [..., 1] that take a normalised token back to the stream. Tokens are scaled to norm
-    sqrt(d_in), or to mean 0 and (unbiased) standard deviation 1."""
-    if sae.normalisation == "constant_norm_rescale":
+def normalised(how: Normalisation, x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_in"]:
+    """The stream as the SAE was trained to see it: each token at norm sqrt(d_in), or at mean 0 and deviation 1."""
+    if how == "constant_norm_rescale":
+        return x / moments(how, x)[1]
+    if how == "layer_norm":
+        mean, std = moments(how, x)
+        return (x - mean) / (std + _EPS)
+    return x
+
+
+def moments(
+    how: Normalisation, x: Float[Tensor, "*batch d_in"]
+) -> tuple[Float[Tensor, "*batch 1"], Float[Tensor, "*batch 1"]]:
+    """Shift and scale that take a normalised token back to the stream (the deviation is the unbiased one)."""
+    if how == "constant_norm_rescale":
         norm = x.norm(dim=-1, keepdim=True)
-        return torch.zeros_like(norm), norm / sae.d_in**0.5
+        return torch.zeros_like(norm), norm / x.shape[-1] ** 0.5
     return x.mean(dim=-1, keepdim=True), x.std(dim=-1, keepdim=True)
 
 

@@ -62,7 +62,7 @@ class SAE:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the file says beyond the numbers, under SAELens' names: model_name, hook_name, context_size, ..."""
     source: str = ""
-    """The folder or hub id it was read from."""
+    """The folder that gives it again (`load_sae(source)`), as an absolute path; "" when none does."""
 
     def __post_init__(self) -> None:
         _check_spec(self)
@@ -98,9 +98,13 @@ class SAE:
         return total.hexdigest()
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> SAE:
-        """A copy with its weights on `device` in `dtype`. float32 spares bf16 weights a cast at every call."""
+        """A copy with its weights on `device` in `dtype`. float32 spares bf16 weights a cast at every call.
+
+        Where the dtype changes the numbers, and so the sha256, the copy has no source.
+        """
         moved = {name: tensor.to(device=device, dtype=dtype) for name, tensor in self.weights.items()}
-        return replace(self, weights=moved)
+        same = all(_hashed_alike(tensor.dtype, moved[name].dtype) for name, tensor in self.weights.items())
+        return replace(self, weights=moved, source=self.source if same else "")
 
 
 def check_model(sae: SAE, name: str, d_model: int, n_layers: int, other_model: bool = False) -> None:
@@ -133,6 +137,10 @@ def fold_scale(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]
         raise BadSpec(f"a stream cannot be scaled by {scale}; give a positive number.")
     folds = {"W_enc": scale, "W_dec": 1 / scale, "b_dec": 1 / scale}
     return {name: tensor * folds[name] if name in folds else tensor for name, tensor in weights.items()}
+
+
+def _hashed_alike(old: torch.dtype, new: torch.dtype) -> bool:
+    return old == new or (new == torch.float32 and old in (torch.bfloat16, torch.float16))
 
 
 _MARKS = ("it", "pt", "instruct", "chat", "base", "hf", "meta", "small")

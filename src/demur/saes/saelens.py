@@ -53,14 +53,15 @@ def read(folder: Path, scale: float | None = None) -> SAE:
     kind = _kind(config, path)
     tensors, header = read_tensors(folder / FILES[1])
     weights = _weights(config, kind, tensors, folder)
-    normalisation = _normalisation(config, path)
+    normalisation, source = _normalisation(config, path), str(folder)
     if normalisation == "expected_average_only_in":
         if scale is None:
             raise BadFile(
                 f"{path} has normalize_activations 'expected_average_only_in', whose scale no file holds; give "
                 "load_sae(..., scale=sqrt(d_in) / mean activation norm), or scale=1.0 if it is folded in already."
             )
-        weights, normalisation = fold_scale(weights, scale), "none"
+        # The folder alone does not give these weights again.
+        weights, normalisation, source = fold_scale(weights, scale), "none", ""
     elif normalisation not in NORMALISATIONS:
         raise UnknownName(
             f"{path} has normalize_activations {normalisation!r}; known: {', '.join(NORMALISATIONS)}, "
@@ -75,7 +76,7 @@ def read(folder: Path, scale: float | None = None) -> SAE:
         normalisation=normalisation,
         rescale_acts_by_decoder_norm=kind == "topk" and bool(config.get("rescale_acts_by_decoder_norm", False)),
         metadata=metadata,
-        source=str(folder),
+        source=source,
     )
     for key in ("d_in", "d_sae"):
         if config.get(key) not in (None, getattr(sae, key)):
