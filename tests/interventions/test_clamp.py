@@ -357,3 +357,32 @@ def test_a_bad_steer_on_features_is_refused(found, tmp_path, text, message):
     path = save_features(found[0], tmp_path / "features.json")
     with pytest.raises((BadSpec, BadFile), match=message):
         read_steer(text.format(path), 3)
+
+
+def test_without_a_direction_nothing_is_added_along_it(random_sae):
+    one, x = random_sae("jumprelu"), stream(3, 5)
+    r = torch.nn.functional.normalize(torch.randn(D, generator=torch.Generator().manual_seed(5)), dim=0)
+    features = FeatureSet((Feature(SITE, 3), Feature(SITE, 7)), {SITE: one.sha256})
+    moved = run(multiply_features(features, {SITE: one}, -2.0, without=r), x) - x
+    whole = run(multiply_features(features, {SITE: one}, -2.0), x) - x
+    close(moved @ r, torch.zeros(3, 5), 1e-4)
+    close(moved, whole - (whole @ r)[..., None] * r, 1e-4)
+
+
+def test_rows_that_leave_different_directions_out_are_not_stacked_as_one(random_sae):
+    one, x = random_sae("relu"), stream(3, 5)
+    features = FeatureSet((Feature(SITE, 3),), {SITE: one.sha256})
+    asides = [None, torch.eye(D)[0], torch.eye(D)[1]]
+    parts = [clamp_features(features, {SITE: one}, 4.0, without=aside) for aside in asides]
+    together = compile_batch(parts, CONTEXT, x)[SITE](x)
+    for row, part in enumerate(parts):
+        close(together[row : row + 1], run(part, x[row : row + 1], CONTEXT.rows(torch.tensor([row]))), 1e-5)
+
+
+def test_a_direction_is_left_out_only_with_the_error_kept(random_sae):
+    one = random_sae("relu")
+    features = FeatureSet((Feature(SITE, 3),), {SITE: one.sha256})
+    with pytest.raises(BadSpec, match="keep the error"):
+        clamp_features(features, {SITE: one}, 2.0, keep_error=False, without=torch.ones(D))
+    with pytest.raises(BadVector, match="width 5"):
+        clamp_features(features, {SITE: one}, 2.0, without=torch.ones(5))

@@ -131,8 +131,8 @@ def from_one_prompt(
     answers = engine.generate([Request(c) for c in harmful], Decoding(32))
     refused = [a for a in answers if refusal(a.text).label == "refused"]
     if which >= len(refused):
-        raise InputError(f"{engine.model.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is no "
-                         f"refusal number {which} to start from; use a model that refuses.")  # fmt: skip
+        raise InputError(f"{engine.model.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is "
+                         f"no refusal number {which} to start from; use a model that refuses.")  # fmt: skip
     if bench is None:
         bench = Bench(engine, fitted_judge(engine, decoding), decoding, progress=progress)
     effect = refusals(bench, DEFAULT_ATTACKS, 6)
@@ -213,7 +213,7 @@ def verify_features(
                 "Factor, value and attack families were chosen on validation prompts; every other figure is on test "
                 "prompts. Sets named validation ... are the dose curve.",
                 "Random sets fire as much as the latents they stand for, and move the stream as far.",
-                "Primary: complied on harmful under suppress, refused on attacked under clamp. The rest is exploratory.",
+                "Primary: complied on harmful under suppress, refused on attacked under clamp. Else exploratory.",
             ),
             facts={"model": engine.model.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)},
         )
@@ -233,8 +233,8 @@ def _summary(figures: Sequence[Figure], k: int, factor: float, value: float) -> 
         f"{change('ablate', 'harmful', 'compliance_rate')}.",
         f"Clamped at {value:g}, they change refusal of attacked requests by "
         f"{change('clamp', 'attacked', 'refusal_rate')}, of borderline ones by "
-        f"{change('clamp', 'borderline', 'refusal_rate')}, of plain ones by {change('clamp', 'plain', 'refusal_rate')}; "
-        f"capability by {change('clamp', 'capability', 'accuracy')}.",
+        f"{change('clamp', 'borderline', 'refusal_rate')}, of plain ones by "
+        f"{change('clamp', 'plain', 'refusal_rate')}; capability by {change('clamp', 'capability', 'accuracy')}.",
         f"With the refusal direction taken out of their decoder rows: compliance "
         f"{change('suppress without direction', 'harmful', 'compliance_rate')}, refusal of attacked "
         f"{change('clamp without direction', 'attacked', 'refusal_rate')}.",

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from demur.errors import BadFile, BadSpec, BadVector
 from demur.interventions.affine import number
-from demur.interventions.base import Context, Resid
+from demur.interventions.base import Context, Resid, checked, unit
 from demur.interventions.chain import Chain, chain
+from demur.interventions.tensors import pack, unpack
 from demur.saes.chosen import Chosen, choose, widened
 from demur.saes.load import reload_sae
 from demur.saes.operators import decode, encode, indices
@@ -57,6 +58,8 @@ class Clamp:
     sha256: str
     chosen: Chosen
     whole: SAE | None
+    without: Tensor | None = None
+    """A unit direction [d_model] that was taken out of the decoder rows."""
     reach = "all"
 
     def edit(self, resid: Resid, site: Site, context: Context) -> Resid:
@@ -88,8 +91,9 @@ class Clamp:
         return decode(self.whole, f, x)
 
     def shape(self) -> tuple[Any, ...]:
-        """Site, SAE, number of latents, mode, and what becomes of the error."""
-        return ("clamp", *sorted(self.sites), self.sha256, self.latents.shape[-1], self.mode, self.keep_error)
+        """Site, SAE, number of latents, mode, what becomes of the error, and of which direction."""
+        aside = None if self.without is None else pack(self.without)["sha256"]
+        return ("clamp", *sorted(self.sites), self.sha256, self.latents.shape[-1], self.mode, self.keep_error, aside)
 
     def stack(self, others: Sequence[Any]) -> Clamp:
         """Row i gets others[i]'s latents and numbers; rows with the same latents share one matrix product."""
@@ -118,6 +122,7 @@ class Clamp:
             "latents": self.latents.tolist(),
             f"{_WORDS[self.mode]}s": self.amounts.tolist(),
             "error": "keep" if self.keep_error else "drop",
+            **({} if self.without is None else {"without": pack(self.without)}),
         }
 
 
@@ -154,25 +159,47 @@ def splice(sae: SAE) -> Clamp:
     return _clamp(sae, [], [], "constant", keep_error=False)
 
 
-def clamp_features(features: FeatureSet, saes: Mapping[Site, SAE], value: Amount, keep_error: bool = True) -> Chain:
+def clamp_features(
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    value: Amount,
+    keep_error: bool = True,
+    without: Tensor | None = None,
+) -> Chain:
     """`clamp` of every feature, site by site.
 
-    value: one number, or one a feature in the set's order. Raises as `clamp`, and BadFile when a site has no SAE in
-    `saes`, or not the one that the set's features are of.
+    value: one number, or one a feature in the set's order. without: a direction [d_model] to take out of the decoder
+    rows, so that nothing is added along it (the error must be kept). Raises as `clamp`, and BadFile when a site has no
+    SAE in `saes`, or not the one that the set's features are of.
     """
-    return _of_features(features, saes, value, "constant", keep_error)
+    return _of_features(features, saes, value, "constant", keep_error, without)
 
 
-def multiply_features(features: FeatureSet, saes: Mapping[Site, SAE], factor: Amount, keep_error: bool = True) -> Chain:
+def multiply_features(
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    factor: Amount,
+    keep_error: bool = True,
+    without: Tensor | None = None,
+) -> Chain:
     """`multiply` of every feature, site by site; otherwise as `clamp_features`."""
-    return _of_features(features, saes, factor, "multiply", keep_error)
+    return _of_features(features, saes, factor, "multiply", keep_error, without)
 
 
-def _clamp(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool) -> Clamp:
+def _clamp(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool, without: Tensor | None = None) -> Clamp:
     columns = _latents(sae, latents)
     numbers = torch.tensor(_numbers(amount, len(columns), _WORDS[mode]), dtype=torch.float32)
     idle = not len(columns) or (mode == "multiply" and bool(numbers.eq(1).all()))
     chosen = choose(sae, columns)
+    if without is not None:
+        if not keep_error:
+            raise BadSpec("a direction is taken out of what is added to the stream; keep the error.")
+        axis = unit(checked(without, "the direction to leave out"))
+        if len(axis) != sae.d_in:
+            raise BadVector(f"the direction to leave out has width {len(axis)}; this SAE's stream has {sae.d_in}.")
+        rows = chosen.parts["decoder"]
+        without, wide = axis, axis.to(rows)
+        chosen = replace(chosen, parts={**chosen.parts, "decoder": rows - (rows @ wide)[:, None] * wide})
     return Clamp(
         sites=frozenset([] if keep_error and idle else [sae.site]),
         latents=columns,
@@ -184,6 +211,7 @@ def _clamp(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool) ->
         sha256=sae.sha256,
         chosen=chosen,
         whole=None if keep_error and sae.kind != "topk" else widened(sae),
+        without=without,
     )
 
 
@@ -209,7 +237,9 @@ def _numbers(amount: Any, count: int, what: str) -> list[float]:
     return [number(one, what) for one in given]
 
 
-def _of_features(features: FeatureSet, saes: Mapping[Site, SAE], amount: Amount, mode: Mode, keep_error: bool) -> Chain:
+def _of_features(
+    features: FeatureSet, saes: Mapping[Site, SAE], amount: Amount, mode: Mode, keep_error: bool, without: Tensor | None
+) -> Chain:
     numbers = _numbers(amount, len(features.features), _WORDS[mode])
     parts: list[Clamp] = []
     for site in sorted({feature.site for feature in features.features}):
@@ -222,7 +252,7 @@ def _of_features(features: FeatureSet, saes: Mapping[Site, SAE], amount: Amount,
             )
         here = [(f.index, n) for f, n in zip(features.features, numbers, strict=True) if f.site == site]
         latents, own = [index for index, _ in here], [n for _, n in here]
-        parts.append(_clamp(saes[site], latents, own, mode, keep_error))
+        parts.append(_clamp(saes[site], latents, own, mode, keep_error, without))
     return chain(*parts)
 
 
@@ -237,4 +267,5 @@ def read_clamp(record: dict[str, Any]) -> Clamp:
     if error not in ("keep", "drop"):
         raise BadSpec(f"a clamp spec needs error: keep or drop, not {str(error)[:40]!r}.")
     loaded = reload_sae(sae["source"], sae["sha256"])
-    return _clamp(loaded, latents, record[f"{_WORDS[modes[0]]}s"], modes[0], error == "keep")
+    without = unpack(record["without"]) if "without" in record else None
+    return _clamp(loaded, latents, record[f"{_WORDS[modes[0]]}s"], modes[0], error == "keep", without)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from demur.errors import BadFile, InputError
 from demur.saes import dictionary_learning, gemma_scope, llama_scope, saelens, sparsify
+from demur.saes.bundled import bundled_sae
 from demur.saes.sae import SAE
 
 _GEMMA_2 = ("config.json", gemma_scope.SAFETENSORS)
@@ -28,7 +30,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Path], SAE]]] = {
 def load_sae(
     path_or_id: str | Path, subfolder: str = "", *, scale: float | None = None, revision: str | None = None
 ) -> SAE:
-    """Read the SAE in a folder, or in `subfolder` of a repository on the hub.
+    """Read a bundled SAE by name (smollm2-refuser/19.post), the one in a folder, or in `subfolder` on the hub.
 
     scale: for SAELens' normalize_activations 'expected_average_only_in' alone, whose files leave out what the stream
     was multiplied by in training (sqrt(d_in) / mean activation norm). revision: the hub's commit or branch.
@@ -37,6 +39,8 @@ def load_sae(
     UnknownName for an architecture, activation or hook that demur does not have; BadVector for wrong shapes and NaN;
     InputError when the hub cannot be reached.
     """
+    if (shipped := bundled_sae(str(path_or_id))) is not None:
+        return replace(_read(shipped, scale), source=str(path_or_id))
     root = Path(path_or_id).expanduser().absolute()
     if root.is_dir():
         return _read(root / subfolder, scale)
@@ -49,9 +53,10 @@ def load_sae(
 def reload_sae(source: str, sha256: str) -> SAE:
     """The SAE that stood in folder `source` when its hash was `sha256`; the last few are kept.
 
-    source: `SAE.source`. Raises as `load_sae`, and BadFile when another SAE stands there now.
+    source: `SAE.source`, a folder or a bundled name. Raises as `load_sae`, and BadFile when another SAE stands there
+    now.
     """
-    sae = load_sae(Path(source))
+    sae = load_sae(source if bundled_sae(source) else Path(source))
     if sae.sha256 != sha256:
         raise BadFile(
             f"{source} holds an SAE with sha256 {sae.sha256[:12]}..., not {sha256[:12]}...: the file changed; "
