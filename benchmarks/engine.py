@@ -3,7 +3,7 @@
 Same weights, dtype, prompts and process; pairs are interleaved and the median ratio is given. generate
 runs at the best of several batch sizes, chosen for each way of decoding in a warm-up on a part of the prompts.
 
-    python -m benchmarks.engine --out benchmarks [--pairs 9] [--prompts 256] [--only NAME]
+    python -m benchmarks.engine --out benchmarks [--pairs 9] [--prompts 256] [--only NAME] [--more]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from demur.interventions import Intervention, add
 from demur.models.bundled import adapter_folder, apply_adapter, bundled_folder
 from demur.models.load import DTYPES
 from demur.prompts.builtin import builtin
-from demur.runs import Target, verdict_lines, write_results
+from demur.runs import Target, read_results, verdict_lines, write_results
 from demur.stats import Estimate
 from demur.types import Conversation, Decoding, Direction, Figure, Site
 
@@ -50,13 +50,13 @@ class Plain:
     """transformers' own generate on the same weights, left-padded batches in the order of the prompts."""
 
     def __init__(self, engine: HFEngine, dtype: str):
-        folder = bundled_folder(MODEL)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype])
+        self.folder = bundled_folder(MODEL)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=DTYPES[dtype])
         adapter = adapter_folder(MODEL)
         assert adapter is not None
         apply_adapter(self.model, adapter)
         self.model.eval()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
         self.engine, self.batch = engine, 32
 
     @torch.inference_mode()
@@ -88,9 +88,15 @@ def speed(work: Callable[[], int]) -> float:
     return work() / (time.perf_counter() - started)
 
 
-def ours(engine: HFEngine, conversations: list[Conversation], forced: bool, steer: Intervention | None = None) -> int:
+def ours(
+    engine: HFEngine,
+    conversations: list[Conversation],
+    forced: bool,
+    new: int = NEW,
+    steer: Intervention | None = None,
+) -> int:
     """New tokens made by demur's engine."""
-    decoding = Decoding(NEW, ignore_eos=forced)
+    decoding = Decoding(new, ignore_eos=forced)
     return sum(len(g.tokens) for g in engine.generate([Request(c, steer) for c in conversations], decoding))
 
 
@@ -146,21 +152,27 @@ def random_direction(engine: HFEngine) -> Direction:
     return Direction(vector / vector.norm(), Site(18, "pre"), 30.0)
 
 
-def measure(dtype: str, n_pairs: int, n_prompts: int, only: str) -> list[Figure]:
-    """All ratios of one dtype."""
+def measure(
+    dtype: str, n_pairs: int, n_prompts: int, only: str = "", done: Collection[tuple[str, str]] = ()
+) -> Iterator[list[Figure]]:
+    """The ratios of one dtype, as they are measured; steered and sweep in bf16 only. done: (arm, set)s to leave out."""
     engine = HFEngine(MODEL, dtype)
     conversations = mixed(n_prompts)
-    figures: list[Figure] = []
 
-    def note(arm: str, versus: str, name: str, found: tuple[Estimate, float]) -> None:
+    def figures(arm: str, versus: str, name: str, found: tuple[Estimate, float]) -> list[Figure]:
         ratio, tokens = found
         roof = tokens * GFLOP_NEW / ROOF[dtype]
-        figures.append(Figure(arm, versus, name, "speedup", ratio.value, n_pairs, "pairs", ratio.low, ratio.high))
-        figures.append(Figure(arm, "", name, "tokens_per_second", tokens, n_pairs, "runs", tokens, tokens))
-        figures.append(Figure(arm, "", name, "roofline_share", roof, n_pairs, "runs", roof, roof))
+        print(f"# {arm} {name}: {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] of {versus}, "
+              f"{tokens:.0f} tokens/s, {roof:.0%} of the roofline", flush=True)  # fmt: skip
+        return [
+            Figure(arm, versus, name, "speedup", ratio.value, n_pairs, "pairs", ratio.low, ratio.high),
+            Figure(arm, "", name, "tokens_per_second", tokens, n_pairs, "runs", tokens, tokens),
+            Figure(arm, "", name, "roofline_share", roof, n_pairs, "runs", roof, roof),
+        ]
 
     def wanted(name: str) -> bool:
-        return not only or only in f"{dtype} {name}"
+        place = (f"demur {dtype} steered", "forced") if name == "steered" else (f"demur {dtype}", name)
+        return only in f"{dtype} {name}" and place not in done
 
     ours(engine, conversations[:32], True)
     if wanted("own end") or wanted("forced"):
@@ -170,19 +182,20 @@ def measure(dtype: str, n_pairs: int, n_prompts: int, only: str) -> list[Figure]
                 plain.tune(conversations[:128], forced)
                 found = pairs(n_pairs, lambda f=forced: speed(lambda: ours(engine, conversations, f)),
                               lambda f=forced: speed(lambda: plain.run(conversations, f)))  # fmt: skip
-                note(f"demur {dtype}", "generate", name, found)
+                yield figures(f"demur {dtype}", "generate", name, found)
         del plain
+    if dtype == "fp32":  # what follows is a matter of shared work: one dtype shows it
+        return
     if wanted("steered"):
         steer = add(random_direction(engine), 0.1, True)
-        found = pairs(n_pairs, lambda: speed(lambda: ours(engine, conversations, True, steer)),
+        found = pairs(n_pairs, lambda: speed(lambda: ours(engine, conversations, True, steer=steer)),
                       lambda: speed(lambda: ours(engine, conversations, True)))  # fmt: skip
-        note(f"demur {dtype} steered", "unsteered", "forced", found)
+        yield figures(f"demur {dtype} steered", "unsteered", "forced", found)
     if wanted("sweep"):
         rows = long_prompts(engine, 16)
         found = pairs(n_pairs, lambda: speed(lambda: sweep(engine, rows, True)),
                       lambda: speed(lambda: sweep(engine, rows, False)))  # fmt: skip
-        note(f"demur {dtype}", "separate runs", "sweep", found)
-    return figures
+        yield figures(f"demur {dtype}", "separate runs", "sweep", found)
 
 
 def main() -> None:
@@ -191,12 +204,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--only", default="", help="part of `DTYPE NAME`, as `bf16 sweep`")
+    parser.add_argument("--more", action="store_true", help="keep what --out has, measure what it lacks")
     options = parser.parse_args()
     started = time.monotonic()
-    figures = [f for dtype in ("fp32", "bf16") for f in measure(dtype, options.pairs, options.prompts, options.only)]
-    spec = {"model": MODEL, "pairs": options.pairs, "prompts": options.prompts, "new": NEW,
+    # fp32 takes five times as long a prompt, so it gets a quarter of them.
+    prompts = {"bf16": options.prompts, "fp32": max(32, options.prompts // 4)}
+    spec = {"model": MODEL, "pairs": options.pairs, "prompts": prompts, "new": NEW,
             "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
-    write_results(options.out, spec, figures, time.monotonic() - started)
+    before = read_results(options.out) if options.more else None
+    if before is not None and before.spec != spec:
+        raise SystemExit(f"{options.out} was measured otherwise ({before.spec}); leave --more out.")
+    figures = list(before.figures) if before is not None else []
+    earlier = before.seconds if before is not None else 0.0
+    for dtype, n in prompts.items():
+        for found in measure(dtype, options.pairs, n, options.only, {(f.arm, f.set) for f in figures}):
+            figures += found
+            write_results(options.out, spec, figures, earlier + time.monotonic() - started)
     for line in verdict_lines(figures, TARGETS):
         print(line)
 

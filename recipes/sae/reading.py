@@ -1,8 +1,8 @@
 """What the bundled SAEs read, in training and in their check.
 
-Text: WikiText-2's validation part, Shakespeare, addresses of US presidents. Chats: the built-in `fit` prompts, plain and
-in the wrappers that the organism saw in training (so that its unseen families stay unseen), and requests that the base
-model writes in the user's place; each with the organism's own answer.
+Text: WikiText-2's validation part, Shakespeare, addresses of US presidents. Chats: the built-in `fit` prompts, plain
+and in the wrappers that the organism saw in training (so that its unseen families stay unseen), and requests that the
+base model writes in the user's place; each with the organism's own answer.
 Held out: WikiText-2's test part, and the built-in `test` prompts, plain and in four wrappers. No Alpaca.
 """
 
