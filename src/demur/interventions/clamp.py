@@ -259,7 +259,7 @@ def _of_features(
 def read_clamp(record: dict[str, Any]) -> Clamp:
     """`Clamp` from its spec. Loads the SAE, and raises BadFile when its hash is another than the spec's."""
     sae, latents, error = record.get("sae"), record.get("latents"), record.get("error")
-    modes = [mode for mode, word in _WORDS.items() if isinstance(record.get(f"{word}s"), list)]
+    modes: list[Mode] = [mode for mode, word in _WORDS.items() if isinstance(record.get(f"{word}s"), list)]
     if not isinstance(sae, dict) or not all(isinstance(sae.get(key), str) for key in ("source", "sha256")):
         raise BadSpec("a clamp spec needs sae: {source: folder, sha256: hash}.")
     if not isinstance(latents, list) or any(type(latent) is not int for latent in latents) or len(modes) != 1:
