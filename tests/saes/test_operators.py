@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from demur.errors import BadSpec, BadVector
-from demur.saes import decode, decoder_rows, encode, encode_some, error, load_sae, save_sae
+from demur.saes import decode, decoder_rows, encode, encode_some, error, load_sae, save_sae, thresholded
 from demur.saes.sae import NEEDS, NORMALISATIONS, fold_scale
 
 KINDS = list(NEEDS)
@@ -280,3 +280,22 @@ def test_sae_lens_reads_an_older_flat_config_alike(saelens, weights, x, tmp_path
     (tmp_path / "cfg.json").write_text(json.dumps(flat))
     save_file(weights("topk"), tmp_path / "sae_weights.safetensors")
     agree(load_sae(tmp_path), saelens.SAE.load_from_disk(tmp_path), x(3, 4))
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+def test_a_thresholded_topk_sae_keeps_as_many_latents_on_average(sae, x, rescale):
+    topk = sae("topk", rescale_acts_by_decoder_norm=rescale)
+    stream = x(400)
+    open_ = thresholded(topk, stream)
+    assert open_.kind == "jumprelu"
+    active = (encode(open_, stream) > 0).sum(-1).float()
+    assert active.mean().item() == pytest.approx(topk.k, abs=0.05)
+    both = (encode(open_, stream) > 0) & (encode(topk, stream) > 0)
+    torch.testing.assert_close(encode(open_, stream)[both], encode(topk, stream)[both])
+    latents = encode(topk, stream)
+    torch.testing.assert_close(decode(open_, latents), decode(topk, latents))
+
+
+def test_only_a_topk_sae_is_thresholded(sae, x):
+    with pytest.raises(BadSpec, match="topk"):
+        thresholded(sae("relu"), x(4))

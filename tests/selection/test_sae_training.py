@@ -25,12 +25,12 @@ def rows(tmp_path):
     return stored
 
 
-@pytest.mark.parametrize("kind", ["topk", "batchtopk"])
+@pytest.mark.parametrize("kind", ["jumprelu", "topk", "batchtopk"])
 def test_a_trained_sae_reconstructs_what_it_was_trained_on(rows, tmp_path, kind):
     pytest.importorskip("sae_lens")
     training = Training(kind, 48, 4, 64 * 900, 64, lr=3e-3, dead_after=20)
     sae = train_sae(rows, SITE, training, tmp_path / "sae", "tiny")
-    assert sae.kind == {"topk": "topk", "batchtopk": "jumprelu"}[kind]
+    assert sae.kind == ("topk" if kind == "topk" else "jumprelu")
     assert sae.site == SITE
     x = next(rows.shuffled(SITE, 2048, 9))
     missed = (x - decode(sae, encode(sae, x))).square().sum() / (x - x.mean(0)).square().sum()

@@ -24,8 +24,8 @@ def train(
     text: Texts = [],  # noqa: B006
     chats: Chats = "",
     d_sae: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 4608,
-    k: Annotated[int, typer.Option(min=1, help="Active latents a token.")] = 48,
-    kind: Annotated[str, typer.Option(help="batchtopk (kept as jumprelu) or topk.")] = "batchtopk",
+    k: Annotated[int, typer.Option(min=1, help="Active latents a token.")] = 56,
+    kind: Annotated[str, typer.Option(help="jumprelu, topk or batchtopk.")] = "jumprelu",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to train on; short text is read again.")] = 3_000_000,
     batch: Annotated[int, typer.Option(min=1, help="Tokens a step.")] = 4096,
     seed: Annotated[int, typer.Option(help="Of the weights and the order of the tokens.")] = 0,

@@ -3,7 +3,7 @@
 from demur.saes.feature_set import load_features, load_saes, save_features
 from demur.saes.hooks import hook_name, site_of
 from demur.saes.load import load_sae, reload_sae
-from demur.saes.operators import decode, decoder_rows, encode, encode_some, error
+from demur.saes.operators import decode, decoder_rows, encode, encode_some, error, thresholded
 from demur.saes.sae import SAE, check_model
 from demur.saes.saelens import save_sae
 
@@ -23,4 +23,5 @@ __all__ = [
     "save_features",
     "save_sae",
     "site_of",
+    "thresholded",
 ]

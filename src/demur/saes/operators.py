@@ -7,6 +7,7 @@ is in that dtype. All of it is differentiable in the stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -77,6 +78,26 @@ def decoder_rows(sae: SAE, latents: Sequence[int] | Tensor) -> Float[Tensor, "so
     rows = sae.weights["W_dec"][indices(sae, latents)]
     rows = rows.to(_dtype(sae, rows))
     return rows / rows.norm(dim=-1, keepdim=True) if sae.rescale_acts_by_decoder_norm else rows
+
+
+def thresholded(sae: SAE, x: Float[Tensor, "tokens d_in"]) -> SAE:
+    """A topk SAE as jumprelu: the one threshold at which, on tokens x, as many latents are active on average as topk
+    keeps. A token's latents then cost only their own rows. BadSpec for another kind of SAE."""
+    if sae.kind != "topk":
+        raise BadSpec(f"a {sae.kind} SAE has its own way of choosing latents; give a topk SAE.")
+    weights = {name: part.to(_dtype(sae, part)) for name, part in sae.weights.items()}
+    if sae.rescale_acts_by_decoder_norm:
+        norms = weights["W_dec"].norm(dim=-1)
+        weights = {**weights, "W_enc": weights["W_enc"] * norms, "b_enc": weights["b_enc"] * norms,
+                   "W_dec": weights["W_dec"] / norms[:, None]}  # fmt: skip
+    zero = torch.zeros_like(weights["b_enc"])
+    settings = {"kind": "jumprelu", "k": 0, "rescale_acts_by_decoder_norm": False, "source": ""}
+    open_ = replace(sae, weights={**weights, "threshold": zero}, **settings)
+    # Of each token only the largest can be above the threshold: five times as many as are kept on average.
+    most = min(5 * sae.k, sae.d_sae)
+    top = torch.cat([encode(open_, part).topk(most, -1).values.flatten() for part in x.split(2048)])
+    threshold = top.topk(sae.k * len(x)).values[-1]
+    return replace(open_, weights={**weights, "threshold": zero + threshold})
 
 
 def indices(sae: SAE, latents: Sequence[int] | Tensor) -> Tensor:

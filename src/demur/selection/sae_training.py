@@ -18,7 +18,7 @@ from torch import Tensor
 
 from demur.activations.disk import Rows
 from demur.errors import InputError
-from demur.saes import SAE, hook_name, load_sae, save_sae
+from demur.saes import SAE, hook_name, load_sae, save_sae, thresholded
 from demur.types import Site
 
 OUTLIERS = 4
@@ -26,6 +26,8 @@ OUTLIERS = 4
 OUTLYING = 25.0
 """A dimension is an outlier when its variance is this many times the median dimension's."""
 CHECKPOINT = "checkpoint"
+CALIBRATING = 32_768
+"""Training tokens on which a threshold is set."""
 SCALING = 20
 """Batches whose norm sets the scale; training reads the ones after them."""
 
@@ -34,12 +36,14 @@ SCALING = 20
 class Training:
     """How one SAE is trained."""
 
-    kind: Literal["batchtopk", "topk"] = "batchtopk"
-    """batchtopk is kept as jumprelu with the one threshold it learned (Bussmann et al. 2412.06410)."""
+    kind: Literal["jumprelu", "topk", "batchtopk"] = "jumprelu"
+    """jumprelu: trained as topk, kept with the one threshold at which as many latents are active on training tokens
+    (`saes.thresholded`). batchtopk: kept as jumprelu with the threshold it learned (Bussmann et al. 2412.06410); its
+    selection over the whole batch is 20 times slower than topk's on a CPU."""
     d_sae: int = 4608
     """Number of latents."""
-    k: int = 48
-    """Active latents: a token's (topk) or the batch's mean (batchtopk)."""
+    k: int = 56
+    """Active latents: a token's (topk), or their mean over tokens."""
     tokens: int = 3_000_000
     """Tokens to train on; the rows are gone through again when there are fewer."""
     batch: int = 4096
@@ -54,8 +58,8 @@ class Training:
     checkpoints: int = 4
 
     def __post_init__(self) -> None:
-        if self.kind not in ("batchtopk", "topk"):
-            raise InputError(f"no SAE training for kind {self.kind!r}; known: batchtopk, topk.")
+        if self.kind not in ("jumprelu", "topk", "batchtopk"):
+            raise InputError(f"no SAE training for kind {self.kind!r}; known: jumprelu, topk, batchtopk.")
         for name in ("d_sae", "k", "tokens", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give a positive number.")
@@ -90,6 +94,8 @@ def train_sae(
     out.mkdir(parents=True, exist_ok=True)
     noted.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     trained = _run(rows, site, training, out, model, progress)
+    if training.kind == "jumprelu":
+        trained = thresholded(trained, next(rows.shuffled(site, min(rows.count, CALIBRATING), training.seed)))
     mean, variance = rows.moments(site)
     outliers = outlying(variance)
     made = {
@@ -130,10 +136,10 @@ def _run(
                               "normalize_activations": "expected_average_only_in",
                               "metadata": SAEMetadata(model_name=model, hook_name=hook_name(site))}  # fmt: skip
     torch.manual_seed(training.seed)
-    kinds: dict[str, Any] = {"batchtopk": (BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, float(training.k)),
-                             "topk": (TopKTrainingSAE, TopKTrainingSAEConfig, training.k)}  # fmt: skip
-    build, configure, k = kinds[training.kind]
-    sae = build(configure(k=k, **common))
+    if training.kind == "batchtopk":
+        sae: Any = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(k=float(training.k), **common))
+    else:
+        sae = TopKTrainingSAE(TopKTrainingSAEConfig(k=training.k, **common))
     config = SAETrainerConfig(
         total_training_samples=steps * training.batch,
         train_batch_size_samples=training.batch,
