@@ -194,13 +194,11 @@ def test_activations_under_an_intervention_are_those_of_a_naive_pass_with_the_sa
         tail = one.engine.activations(talks, [Site(2)], tail=2, intervention=arm.intervention)
         for i, c in enumerate(talks):
             row = row_of(one.loaded, c)
-            with placed(one.plain, [arm.oracle], [row.prompt_length], [0]), reading(one.plain, reads) as seen:
-                with torch.no_grad():
-                    one.plain(input_ids=torch.tensor([row.tokens]), use_cache=False)
+            edits = placed(one.plain, [arm.oracle], [row.prompt_length], [0])
+            with edits, reading(one.plain, reads) as seen, torch.no_grad():
+                one.plain(input_ids=torch.tensor([row.tokens]), use_cache=False)
             for site in reads:
                 mine = found.tensors[site][i, : len(row.tokens)]
-                torch.testing.assert_close(
-                    mine, seen[site][0], rtol=1e-3, atol=1e-3, msg=lambda m, n=name, s=site: f"{n} {s}: {m}"
-                )
+                assert torch.allclose(mine, seen[site][0], rtol=1e-3, atol=1e-3), (name, site)
             last = seen[Site(2)][0, row.prompt_length - 2 : row.prompt_length]
             torch.testing.assert_close(tail.tensors[Site(2)][i], last, rtol=1e-3, atol=1e-3)
