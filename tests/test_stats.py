@@ -216,7 +216,7 @@ def test_spearman_is_scipys_with_ties():
     a = random.integers(0, 6, 40)
     b = a + random.normal(size=40) * 3
     found = spearman(a, b, list(range(40)))
-    assert found.value == pytest.approx(spearmanr(a, b).statistic)
+    assert found.value == pytest.approx(spearmanr(a, b)[0])
     assert found.low < found.value < found.high
     assert spearman(a, np.exp(a), list(range(40)))[:2] == pytest.approx((1.0, 1.0))
     assert spearman(a, b, list(range(40)), seed=1) != found == spearman(a, b, list(range(40)))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,12 @@ from demur.features import Attributions, Exact, Pair, agreement, attribute, exac
 from demur.types import Site
 
 
-def invented(prompts=12, some=(30, 20), seed=0) -> Attributions:
+@pytest.fixture(name="invented")
+def _invented(ask):
+    return partial(invent, ask)
+
+
+def invent(ask, prompts=12, some=(30, 20), seed=0) -> Attributions:
     """Attributions of random sizes over many orders of magnitude, a third of them 0."""
     random = np.random.default_rng(seed)
     sites = [Site(1), Site(3)]
@@ -19,7 +25,7 @@ def invented(prompts=12, some=(30, 20), seed=0) -> Attributions:
         x = random.normal(size=(prompts, n)) * 10 ** random.uniform(-4, 1, size=(prompts, n))
         values[site] = torch.tensor(x * (random.random((prompts, n)) > 1 / 3)).float()
     return Attributions(
-        conversations=(None,) * prompts,  # pyright: ignore[reportArgumentType]
+        conversations=tuple(ask(["pick a lock"] * prompts)),
         latents={site: 5 + 3 * torch.arange(n) for site, n in zip(sites, some, strict=True)},
         values=values,
         counts=torch.arange(1, prompts + 1),
@@ -39,7 +45,7 @@ def total(found, pair):
     return float(found.values[pair.site][pair.prompt, at]) * int(found.counts[pair.prompt])
 
 
-def test_pairs_come_from_every_quantile_bin_alike_and_are_never_0():
+def test_pairs_come_from_every_quantile_bin_alike_and_are_never_0(invented):
     found = invented()
     pairs = sample_pairs(found, 60, 6)
     assert len(set(pairs)) == 60
@@ -54,7 +60,7 @@ def test_pairs_come_from_every_quantile_bin_alike_and_are_never_0():
     assert len(sample_pairs(found, 7, 3)) == 7
 
 
-def test_samples_that_cannot_be_drawn_are_refused():
+def test_samples_that_cannot_be_drawn_are_refused(invented):
     found = invented(2, (3, 3))
     with pytest.raises(InputError, match=r"\d+ of 12 attributions are not 0, and 50 were asked for; take fewer"):
         sample_pairs(found, 50)
@@ -63,7 +69,7 @@ def test_samples_that_cannot_be_drawn_are_refused():
             sample_pairs(found, n, bins)
 
 
-def test_perfect_and_reversed_and_shuffled_agreement():
+def test_perfect_and_reversed_and_shuffled_agreement(invented):
     found = invented()
     pairs = sample_pairs(found, 100)
     right = torch.tensor([total(found, pair) for pair in pairs])
@@ -77,7 +83,7 @@ def test_perfect_and_reversed_and_shuffled_agreement():
     assert none.prompts == len({pair.prompt for pair in pairs})
 
 
-def test_the_ratio_is_of_exact_patching_everything_that_attribution_scored():
+def test_the_ratio_is_of_exact_patching_everything_that_attribution_scored(invented):
     found = invented()
     pairs = sample_pairs(found, 50)
     done = agreement(found, Exact(tuple(pairs), torch.randn(50), 5.0))
@@ -86,7 +92,7 @@ def test_the_ratio_is_of_exact_patching_everything_that_attribution_scored():
     assert done.ratio == pytest.approx(5.0 / 50 * scored / 2.0)
 
 
-def test_a_latent_that_was_no_candidate_cannot_be_compared():
+def test_a_latent_that_was_no_candidate_cannot_be_compared(invented):
     with pytest.raises(InputError, match="latent 6 at 1.pre was no candidate; take pairs from sample_pairs"):
         agreement(invented(), Exact((Pair(0, Site(1), 6),) * 3, torch.randn(3), 1.0))
 

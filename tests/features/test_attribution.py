@@ -67,12 +67,12 @@ def test_attributions_of_one_site_add_up_to_what_its_stream_does(bent, talks, wh
     """Completeness of integrated gradients, for an SAE without error: the sum over latents and positions is the
     change of m when the whole stream at the site is replaced."""
     engine, direction = bent
-    found = attribute(engine, talks[:5], {site: whole(site)}, direction, 400, None, "all")
+    found = attribute(engine, talks[:4], {site: whole(site)}, direction, 150, None, "all")
     steer = ablate_everywhere(direction, engine.n_layers)
     for i, c in enumerate(found.conversations):
         x, y = (engine.activations([c], [site], None, s).tensors[site][0] for s in (None, steer))
         moved, plain = (m_of(engine.last_logits([c], s), found_of(found, i)) for s in (patch({site: y - x}), None))
-        assert float(found.totals(site)[i].sum()) == pytest.approx(float(moved - plain), rel=0.02, abs=0.05)
+        assert float(found.totals(site)[i].sum()) == pytest.approx(float(moved - plain), rel=0.03, abs=0.1)
 
 
 def test_latents_and_the_error_together_add_up_for_any_sae(bent, talks, sae):
@@ -81,17 +81,17 @@ def test_latents_and_the_error_together_add_up_for_any_sae(bent, talks, sae):
     site, c = Site(1, "post"), talks[0]
     one = sae(site, kind="topk", k=6)
     steer = ablate_everywhere(direction, engine.n_layers)
-    found = attribute(engine, talks, {site: one}, direction, 400, None, "all")
+    found = attribute(engine, talks, {site: one}, direction, 150, None, "all")
     i = [k.prompt.id for k in found.conversations].index("p0")
     x, y = (engine.activations([c], [site], None, s).tensors[site][0] for s in (None, steer))
     metric_of = found_of(found, i)
     slope = torch.zeros_like(x)
-    for step in range(400):
-        streams = [{site: torch.lerp(x, y, step / 400)}]
-        slope += engine.gradients([c], [site], lambda z, _: m_of(z, metric_of), streams)[site][0] / 400
+    for step in range(150):
+        streams = [{site: torch.lerp(x, y, step / 150)}]
+        slope += engine.gradients([c], [site], lambda z, _: m_of(z, metric_of), streams)[site][0] / 150
     rest = float(((error(one, y) - error(one, x)) * slope).sum())
     moved, plain = (m_of(engine.last_logits([c], s), metric_of) for s in (patch({site: y - x}), None))
-    assert float(found.totals(site)[i].sum()) + rest == pytest.approx(float(moved - plain), rel=0.02, abs=0.05)
+    assert float(found.totals(site)[i].sum()) + rest == pytest.approx(float(moved - plain), rel=0.03, abs=0.1)
 
 
 def test_an_early_latents_effect_through_later_sites_counts(bent, talks, whole):
@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_refused(bent, ask, talks, sae):
         (InputError, "steps is 0", {"steps": 0}),
         (InputError, "k is 0, but the SAE at 1.pre has 48 latents", {"per_site": 0}),
         (InputError, "k is 49, but", {"per_site": 49}),
-        (InputError, "'content', 'all' or 'last' positions, not 'first'", {"positions": "first"}),
+        (InputError, "at positions content, all, last, not 'first'", {"positions": "first"}),
         (InputError, "there are no harmful prompts", {"conversations": []}),
         (InputError, "'p0' is reserved for test; find features on", {"conversations": ask(["a"] * 5, use="test")}),
         (BadVector, "has shape", {"direction": Direction(torch.ones(16) / 4, Site(1), 1.0)}),

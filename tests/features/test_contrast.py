@@ -96,7 +96,7 @@ def test_latents_that_do_not_tell_harm_are_left_out(mock, ask, sae):
         assert 0 < len(made.features) < 40
         assert all(f.score > above for f in made.features)
     with pytest.raises(InputError, match="ranked by 'difference' or 'auroc', not 'size'"):
-        found.feature_set(3, "size")  # pyright: ignore[reportArgumentType]
+        found.feature_set(3, "size")
 
 
 def test_bad_prompts_are_refused(mock, ask, sae):
@@ -112,6 +112,6 @@ def test_bad_prompts_are_refused(mock, ask, sae):
         with pytest.raises(InputError, match=message):
             contrast(mock, *given, saes)
     with pytest.raises(InputError, match="'last' or 'content' positions, not 'all'"):
-        contrast(mock, high, low, saes, "all")  # pyright: ignore[reportArgumentType]
+        contrast(mock, high, low, saes, "all")
     # Prompts reserved for fitting are what it is for.
     contrast(mock, ask(HARM, use="fit"), low, saes)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,7 +44,7 @@ from demur.interventions import ablate_everywhere
 from demur.saes import SAE, decoder_rows, encode_some
 from demur.types import Conversation, Direction, FeatureSet, Site
 
-Positions = Literal["content", "all", "last"]
+POSITIONS = ("content", "all", "last")
 """content: the tokens of the user's own text (the paper's). all: every token. last: the last one only."""
 FEWEST = 4
 """Prompts that the ablation must turn."""
@@ -72,7 +72,7 @@ class Attributions:
     """m of the clean run, logits; never positive."""
     patched: Float[Tensor, " prompts"]
     """m of the run under ablation, logits; never negative."""
-    positions: Positions
+    positions: str
     saes: Mapping[Site, str]
     """Each SAE's sha256."""
     origin: Mapping[str, Any]
@@ -109,7 +109,7 @@ def attribute(
     direction: Direction,
     steps: int = 10,
     per_site: int | None = 10,
-    positions: Positions = "content",
+    positions: str = "content",
     progress: Callable[[int, int], None] | None = None,
 ) -> Attributions:
     """Attribute the refusal of harmful fitting prompts to latents.
@@ -126,6 +126,8 @@ def attribute(
     check_prompts(conversations, "harmful")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InputError(f"steps is {steps!r}; the path has at least 1.")
+    if positions not in POSITIONS:
+        raise InputError(f"latents are attributed at positions {', '.join(POSITIONS)}, not {positions!r}.")
     latents = {site: _candidates(saes[site], direction, per_site) for site in sorted(saes)}
     steer = ablate_everywhere(direction, engine.n_layers)
     before, after = engine.last_logits(conversations), engine.last_logits(conversations, steer)
@@ -195,13 +197,11 @@ def difference(refusal: Int[Tensor, " n"], jailbroken: Int[Tensor, " n"]) -> Met
 
 
 def chosen(
-    engine: Engine, conversations: Sequence[Conversation], positions: Positions, streams: Activations
+    engine: Engine, conversations: Sequence[Conversation], positions: str, streams: Activations
 ) -> list[Bool[Tensor, " _"]]:
     """Which tokens of each conversation are meant, [tokens]; streams: of these conversations, for their lengths."""
     if positions == "content":
         return engine.content(conversations)
-    if positions not in ("all", "last"):
-        raise InputError(f"latents are attributed at 'content', 'all' or 'last' positions, not {positions!r}.")
     masks = [torch.ones(int(length), dtype=torch.bool) for length in streams.mask.sum(1)]
     for mask in masks if positions == "last" else []:
         mask[:-1] = False

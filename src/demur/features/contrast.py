@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Contrast:
         value, index = self.auroc[site].max(0)
         return Feature(site, int(index), float(value))
 
-    def feature_set(self, k: int = 20, by: Literal["difference", "auroc"] = "difference") -> FeatureSet:
+    def feature_set(self, k: int = 20, by: str = "difference") -> FeatureSet:
         """The k best latents over all sites: those with a positive difference, or with an AUROC above .5.
 
         There may be fewer than k. By difference, sites whose SAEs have larger units weigh more. Raises InputError
@@ -62,7 +62,7 @@ def contrast(
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     saes: Mapping[Site, SAE],
-    positions: Literal["last", "content"] = "last",
+    positions: str = "last",
 ) -> Contrast:
     """Compare every latent on harmful and on harmless fitting prompts.
 
