@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # CPU wheels of torch come from the pinned version; the bundled weights bring no dependencies of their own.
 # Rooms whose signatures carry shapes; the tests run with them checked.
-SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.selection,demur.audit
+SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.selection,demur.features,demur.audit
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
