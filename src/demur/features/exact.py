@@ -3,6 +3,10 @@
 The stream gets (f_patched - f_clean)[p, j] times decoder row j at the positions of the attribution, and everything
 downstream is computed anew; the effect is how far m moves from the clean run's. In bf16 logits of size 16 come in
 steps of 1/8, which hides most single latents: check in fp32.
+
+NOTE a single latent is moved from the clean run, while integrated gradients average the slope over the path on which
+everything moves. Where the ablation changes much, the slope at the clean run (steps=1) is the closer estimate of
+these effects, and the average that of a latent's part in the whole change.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from demur.engines.base import Engine
@@ -96,10 +95,3 @@ def hashes(saes: Mapping[Site, SAE]) -> dict[Site, str]:
 def on_sae(sae: SAE, x: Tensor) -> Tensor:
     """A stream on the SAE's device."""
     return x.to(sae.weights["W_dec"].device)
-
-
-def finite(values: Tensor, what: str) -> Tensor:
-    """`values`; InputError when some are NaN or infinite."""
-    if not bool(torch.isfinite(values).all()):
-        raise InputError(f"{what} are not finite; run the model in fp32.")
-    return values
