@@ -44,6 +44,7 @@ def test_the_latents_whose_clamp_raises_refusal_most_are_kept(tiny, talk, sae):
     assert called == [len(tried)]
     assert found.origin["prompts"] == ["one"]
     assert found.saes == {SITE: sae.sha256}
+    assert found.origin["saes"] == {str(SITE): "here"}
 
 
 def test_a_refusal_on_which_nothing_fires_is_an_error(tiny, talk, sae):

@@ -27,7 +27,7 @@ from demur.prompts.builtin import builtin
 from demur.reports import Findings, html
 from demur.reports.looks import Look
 from demur.runs import Journal, digest, write_results, write_text
-from demur.saes import SAE, check_model, load_sae, save_features
+from demur.saes import SAE, check_model, load_sae, load_saes, save_features
 from demur.saes.bundled import bundled_saes
 from demur.selection.sae_data import chats, read_text
 from demur.types import Conversation, Decoding, Direction, FeatureSet, Figure, Site
@@ -76,14 +76,6 @@ def saes_for(engine: HFEngine, names: Sequence[str] = (), other_model: bool = Fa
             raise InputError(f"{name} and {saes[sae.site].source} both stand at {sae.site}; give one SAE a site.")
         saes[sae.site] = sae
     return saes
-
-
-def saes_of(engine: HFEngine, features: FeatureSet) -> dict[Site, SAE]:
-    """The SAEs that a feature set was found with, loaded from where its origin says."""
-    named = features.origin.get("saes", {})
-    if not named or not all(named.values()):
-        raise InputError("this feature set does not say where its SAEs are; find it again with SAEs from files.")
-    return saes_for(engine, [str(name) for name in named.values()])
 
 
 def direction_for(engine: HFEngine, path: Path | None, progress: Progress = _silent) -> Direction:
@@ -162,7 +154,7 @@ def verify_features(
 ) -> Verified:
     """Doses on validation, proof on test prompts; journal, results.json and report.html under `out`."""
     started = time.monotonic()
-    saes = saes_of(engine, features)
+    saes = load_saes(features)
     decoding = Decoding(new_tokens)
     toward = direction if isinstance(direction, Direction) else direction_for(engine, direction, progress)
     spec = {
@@ -250,7 +242,7 @@ def look_at(
     progress: Progress = _silent,
 ) -> list[Look]:
     """Looks at the first `most` features, on built-in fitting prompts with the model's answers and on texts."""
-    saes = saes_of(engine, features)
+    saes = load_saes(features)
     toward = None if direction is None else load_direction(direction, engine.fingerprint.weights)
     asked = [attack(p, "plain") for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")]
     rows = chats(engine, asked, progress)

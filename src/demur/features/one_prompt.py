@@ -13,8 +13,8 @@ import torch
 from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
 from demur.errors import InputError
+from demur.features.record import check_prompts, check_saes, origin_of
 from demur.interventions import Intervention, clamp
-from demur.runs import digest
 from demur.saes import SAE, encode
 from demur.types import Conversation, Feature, FeatureSet, Site
 
@@ -26,6 +26,8 @@ def candidates(
     engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = 2
 ) -> list[Feature]:
     """Latents active on at least `least` tokens of the refusal; score: on how many of them. All sites, most first."""
+    check_saes(saes)
+    check_prompts([conversation], "harmful")
     row = chat_row(engine.model, conversation, refusal)
     if len(row.tokens) - row.prompt_length < least:
         raise InputError(f"the answer to {conversation.prompt.id!r} has fewer than {least} tokens; give a longer one.")
@@ -62,14 +64,6 @@ def one_prompt(
     scores = torch.tensor(effect([clamp(saes[f.site], [f.index], value) for f in tried]))
     order = torch.argsort(scores, descending=True, stable=True)[:k].tolist()
     kept = tuple(Feature(tried[i].site, tried[i].index, float(scores[i])) for i in order)
-    origin = {
-        "method": "one prompt (O'Brien et al. 2411.11296)",
-        "prompts": [conversation.prompt.id],
-        "texts": digest([conversation.prompt.text, refusal]),
-        "value": value,
-        "least": least,
-        "candidates": total,
-        "tried": len(tried),
-        "saes": {str(site): sae.source for site, sae in saes.items()},
-    }
-    return FeatureSet(kept, {site: sae.sha256 for site, sae in saes.items()}, origin)
+    origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, refusal=refusal,
+                       value=value, least=least, candidates=total, tried=len(tried))  # fmt: skip
+    return FeatureSet(kept, {f.site: saes[f.site].sha256 for f in kept}, origin)
