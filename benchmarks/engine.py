@@ -58,13 +58,13 @@ class Plain:
     """transformers' own generate on the same weights, left-padded batches in the order of the prompts."""
 
     def __init__(self, engine: HFEngine, dtype: str):
-        folder = bundled_folder(MODEL)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype])
+        self.folder = bundled_folder(MODEL)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=DTYPES[dtype])
         adapter = adapter_folder(MODEL)
         assert adapter is not None
         apply_adapter(self.model, adapter)
         self.model.eval()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
         self.engine, self.batch = engine, 32
 
     @torch.inference_mode()
@@ -96,9 +96,15 @@ def speed(work: Callable[[], int]) -> float:
     return work() / (time.perf_counter() - started)
 
 
-def ours(engine: HFEngine, conversations: list[Conversation], forced: bool, steer: Intervention | None = None) -> int:
+def ours(
+    engine: HFEngine,
+    conversations: list[Conversation],
+    forced: bool,
+    new: int = NEW,
+    steer: Intervention | None = None,
+) -> int:
     """New tokens made by demur's engine."""
-    decoding = Decoding(NEW, ignore_eos=forced)
+    decoding = Decoding(new, ignore_eos=forced)
     return sum(len(g.tokens) for g in engine.generate([Request(c, steer) for c in conversations], decoding))
 
 
@@ -192,7 +198,7 @@ def measure(
     if wanted("steered"):
         steer = add(random_direction(engine), 0.1, True)
         some = every[: int(prompts * SHARE["bf16 steered"])]
-        found = pairs(n_pairs, lambda: speed(lambda: ours(engine, some, True, steer)),
+        found = pairs(n_pairs, lambda: speed(lambda: ours(engine, some, True, steer=steer)),
                       lambda: speed(lambda: ours(engine, some, True)))  # fmt: skip
         yield figures(f"demur {dtype} steered", "unsteered", "forced", found)
     if wanted("sweep"):

@@ -192,6 +192,7 @@ def resume(out: Path, quick: bool) -> tuple[list[Figure], list[Target]]:
 
     wraps = {name: get(name) for name in ("plain", "persona", "fiction")}
     spec = {"model": MODEL, "prompts": "harmful", "max_new_tokens": 24, "why": "a changed run over the same answers"}
+    (broken / "results.json").unlink()
     again = evaluate(HFEngine(MODEL, "fp32"), prompts, wraps, None, spec, broken)[2]
     facts = {"same_table": float(same), "rows_more": float(twice), "made_again": float(again), "kills": float(kills)}
     figures = [Figure("resumed", "", "kill -9", k, v, kills, "kills", v, v) for k, v in facts.items()]

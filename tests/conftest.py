@@ -11,7 +11,8 @@ import torch
 from demur.engines.hf import HFEngine
 from demur.models.families import FAMILIES
 from demur.models.load import LoadedModel
-from demur.types import Conversation, Message, Prompt
+from demur.saes.sae import NEEDS, SAE
+from demur.types import Conversation, Message, Prompt, Site
 
 torch.set_num_threads(1)
 """Tiny products gain nothing from threads, and lose much when the machine is busy."""
@@ -163,3 +164,24 @@ def talk():
         return Conversation(prompt, (*messages, Message("user", text)), prefill)
 
     return make
+
+
+LOW = Site(1)
+
+
+def random_sae(kind: Any = "relu", site: Site = LOW, d_in: int = 8, d_sae: int = 24, seed: int = 0, **fields: Any):
+    """A random SAE of which about half the latents fire (topk: 5) and decoder rows have norm 1."""
+    random = torch.Generator().manual_seed(seed)
+    shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    weights = {name: torch.randn(shapes.get(name, (d_sae,)), generator=random) for name in NEEDS[kind]}
+    weights |= {name: part / d_in**0.5 for name, part in weights.items() if name in ("W_enc", "W_dec")}
+    if "threshold" in weights:
+        weights["threshold"] = 0.3 * weights["threshold"].abs()
+    known = {"k": 5 if kind == "topk" else 0, "apply_b_dec_to_input": True, "weights": weights, "site": site}
+    return SAE(kind, **{**known, **fields})
+
+
+@pytest.fixture(scope="session", name="random_sae")
+def _random_sae():
+    """random_sae(kind, site, d_in, d_sae, seed, **fields) -> SAE."""
+    return random_sae

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from demur.errors import InputError
 from demur.stats import (
@@ -18,6 +19,7 @@ from demur.stats import (
     holm,
     paired_difference,
     recall_at_fpr,
+    spearman,
     wilson,
 )
 
@@ -207,3 +209,31 @@ def test_kappa_is_agreement_beyond_chance() -> None:
     assert agreement(a, b) == 0.7
     assert cohen_kappa(a, b) == pytest.approx(0.4)  # chance .5
     assert cohen_kappa(["y", "y"], ["y", "y"]) == 1.0
+
+
+def test_spearman_is_scipys_with_ties():
+    random = np.random.default_rng(0)
+    a = random.integers(0, 6, 40)
+    b = a + random.normal(size=40) * 3
+    found = spearman(a, b, list(range(40)))
+    assert found.value == pytest.approx(spearmanr(a, b)[0])
+    assert found.low < found.value < found.high
+    assert spearman(a, np.exp(a), list(range(40)))[:2] == pytest.approx((1.0, 1.0))
+    assert spearman(a, b, list(range(40)), seed=1) != found == spearman(a, b, list(range(40)))
+
+
+def test_spearmans_interval_is_wider_when_pairs_come_in_clusters():
+    random = np.random.default_rng(1)
+    centres = random.normal(size=(8, 2)).repeat(10, 0)
+    a, b = (centres + 0.01 * random.normal(size=(80, 2))).T
+    clustered, alone = spearman(a, b, [i // 10 for i in range(80)]), spearman(a, b, list(range(80)))
+    assert clustered.value == alone.value
+    assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
+
+
+def test_a_rank_correlation_that_means_nothing_is_refused():
+    for a, b in (([1, 2], [1, 2]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [4, 4, 4])):
+        with pytest.raises(InputError, match="needs 3 pairs that are not all equal"):
+            spearman(a, b, list(range(len(a))))
+    with pytest.raises(InputError, match="3 and 2 values and 3 cluster ids"):
+        spearman([1, 2, 3], [1, 2], [1, 2, 3])

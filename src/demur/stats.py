@@ -132,6 +132,43 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
 
 
+def spearman(
+    a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable], n_boot: int = 2000, seed: int = 0, level: float = 0.95
+) -> Estimate:
+    """Spearman's rank correlation of paired values, and its percentile interval with whole clusters resampled.
+
+    Ties get their mean rank. Draws in which one side is all equal have no correlation and are left out. Raises
+    InputError for fewer than 3 pairs, or when one side is all equal.
+    """
+    left, right = _vector(a, "a"), _vector(b, "b")
+    if left.size != right.size or left.size != len(clusters):
+        raise InputError(f"{left.size} and {right.size} values and {len(clusters)} cluster ids; they must pair up")
+    if n_boot < 1:
+        raise InputError(f"n_boot must be at least 1; got {n_boot}")
+    _check_level(level)
+    value = _rank_correlation(left, right)
+    if left.size < 3 or not np.isfinite(value):
+        raise InputError(f"a rank correlation needs 3 pairs that are not all equal on one side; there are {left.size}")
+    members: dict[Hashable, list[int]] = {}
+    for row, cluster in enumerate(clusters):
+        members.setdefault(cluster, []).append(row)
+    groups = [np.array(rows) for rows in members.values()]
+    random = np.random.default_rng(seed)
+    draws = []
+    for _ in range(n_boot):
+        rows = np.concatenate([groups[i] for i in random.integers(len(groups), size=len(groups))])
+        draws.append(_rank_correlation(left[rows], right[rows]))
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high))
+
+
+def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's correlation of the ranks; NaN when one side is all equal."""
+    left, right = (ranks - ranks.mean() for ranks in (rankdata(a), rankdata(b)))
+    size = float(np.sqrt((left @ left) * (right @ right)))
+    return float(left @ right) / size if size else float("nan")
+
+
 def recall_at_fpr(labels: ArrayLike, scores: ArrayLike) -> Recall:
     """Recall at a false-positive rate of 1% with >= 1,000 negatives, otherwise of 5% (protocol: Statistics).
 

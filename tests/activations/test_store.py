@@ -23,6 +23,12 @@ def test_last_counts_back_from_each_sequences_own_end():
         a.last(SITE, 3)
 
 
+def test_rows_are_the_sequences_without_padding():
+    a = ragged(2, 4, 3)
+    assert [x.shape for x in a.rows(SITE)] == [(2, 3), (4, 3), (3, 3)]
+    assert a.rows(SITE)[1].equal(a.tensors[SITE][1])
+
+
 def test_the_median_norm_leaves_out_padding_and_first_tokens():
     mask = torch.tensor([[True, True, True], [True, True, False]])
     x = torch.zeros(2, 3, 2)

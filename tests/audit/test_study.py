@@ -69,9 +69,9 @@ def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
     class Watching(Planted):
         """Notes whose streams and logits are asked for."""
 
-        def activations(self, conversations, sites, tail=None):
+        def activations(self, conversations, sites, tail=None, intervention=None):
             seen.update(("activations", c.prompt.use) for c in conversations)
-            return super().activations(conversations, sites, tail)
+            return super().activations(conversations, sites, tail, intervention)
 
         def generate(self, requests, decoding):
             seen.update(("generate", r.conversation.prompt.use) for r in requests)

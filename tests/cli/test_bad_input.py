@@ -110,7 +110,10 @@ def test_a_vector_that_is_none(refuses, model, spec, numbers, words):
     [
         ("{", "steer.json is not JSON"),
         ("[]", "an intervention spec is an object with an 'op'"),
-        ('{"op": "ad"}', "no intervention op named 'ad'; known: add, at, chain, project. Did you mean 'add'?"),
+        (
+            '{"op": "ad"}',
+            "no intervention op named 'ad'; known: add, at, chain, clamp, patch, project. Did you mean 'add'?",
+        ),
         ('{"op": "add"}', "an add spec needs deltas"),
         ('{"op": "add", "deltas": {"1.everywhere": [1, 2]}}', "'1.everywhere' is not a site; write LAYER.POINT"),
         ("\0\1", "steer.json is not JSON"),

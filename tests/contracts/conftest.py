@@ -6,12 +6,14 @@ The references apply it with hooks of their own, by absolute position.
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
-from demur.interventions import ablate, add, at, chain, everywhere, scale
+from demur.interventions import ablate, add, at, chain, clamp, everywhere, multiply, patch, scale, splice
+from demur.saes import load_sae, save_sae
 from demur.types import Direction, Site, SteeringVector
 
 ADDED = {
@@ -149,8 +151,97 @@ def _vector(seed: int, width: int, size: float) -> torch.Tensor:
     return x / x.norm() * size
 
 
-def arms(loaded: Any) -> dict[str, Arm]:
-    """Every intervention in every wrapper, on sites this model has."""
+def latents(sae: Any, x: torch.Tensor) -> torch.Tensor:
+    """What an SAE's latents are, written down anew."""
+    w = sae.weights
+    before = (x - w["b_dec"]) @ w["W_enc"]
+    if sae.kind == "gated":
+        return (before * w["r_mag"].exp() + w["b_mag"]).clamp(min=0) * (before + w["b_gate"] > 0)
+    before = before + w["b_enc"]
+    least = {
+        "relu": torch.zeros(()),
+        "topk": before.topk(sae.k).values[..., -1:] if sae.k else None,
+        "jumprelu": w.get("threshold"),
+    }[sae.kind]
+    return before.clamp(min=0) * ((before > least) | (before == least))
+
+
+def changed(sae: Any, change: Any, keep: bool, x: torch.Tensor, *_: Any) -> torch.Tensor:
+    f = latents(sae, x)
+    new = change(f.clone())
+    return x + (new - f) @ sae.weights["W_dec"] if keep else new @ sae.weights["W_dec"] + sae.weights["b_dec"]
+
+
+def hold(index: list[int], values: Any):
+    def change(f: torch.Tensor) -> torch.Tensor:
+        f[..., index] = torch.tensor(values)
+        return f
+
+    return change
+
+
+def times(index: list[int], factor: float):
+    def change(f: torch.Tensor) -> torch.Tensor:
+        f[..., index] *= factor
+        return f
+
+    return change
+
+
+def patched(deltas: torch.Tensor, x: torch.Tensor, positions: torch.Tensor, _: int) -> torch.Tensor:
+    new = x.clone()
+    for row, position in enumerate(positions.tolist()):
+        if 0 <= position < len(deltas):
+            new[row] += deltas[position]
+    return new
+
+
+def on_latents(sae_of: Any, low: Site, high: Site, extra: Site) -> dict[str, Arm]:
+    """Clamps of every kind of SAE, constant and by a factor, with the error and without; sae_of(kind, site)."""
+    relu, jump = sae_of("relu", low), sae_of("jumprelu", high)
+    top, gated = sae_of("topk", extra), sae_of("gated", low)
+    some, many = [3, 40, 9], list(range(0, 64, 3))
+
+    def of(sae: Any, change: Any, keep: bool = True):
+        return (sae.site, partial(changed, sae, change, keep))
+
+    return {
+        "clamp": Arm(clamp(relu, some, [4.0, 0.0, 8.0]), [of(relu, hold(some, [4.0, 0.0, 8.0]))]),
+        "clamp others": Arm(clamp(relu, [5, 9, 1], 6.0), [of(relu, hold([5, 9, 1], 6.0))]),
+        "clamp nothing": Arm(chain(clamp(top, [], 3.0), multiply(jump, many, 1.0), patch({})), []),
+        "multiply": Arm(multiply(jump, many, -2.0), [of(jump, times(many, -2.0))]),
+        "clamp topk": Arm(
+            chain(at("after-first", clamp(top, many, 3.0)), multiply(gated, many, -1.0)),
+            [
+                (extra, only("after-first", partial(changed, top, hold(many, 3.0), True))),
+                of(gated, times(many, -1.0)),
+            ],
+        ),
+        "clamp without the error": Arm(clamp(jump, some, 4.0, keep_error=False), [of(jump, hold(some, 4.0), False)]),
+        "multiply without the error": Arm(
+            at("from-last", multiply(top, many, 0.0, keep_error=False)),
+            [(extra, only("from-last", partial(changed, top, times(many, 0.0), False)))],
+        ),
+        "splice": Arm(splice(relu), [of(relu, times([], 1.0), False)]),
+    }
+
+
+def patches(low: Site, high: Site, width: int) -> dict[str, Arm]:
+    """Patches that end inside the prompt, and inside the answer."""
+    long, short = (torch.stack([_vector(100 * n + i, width, 2.0) for i in range(n)]) for n in (44, 7))
+    return {
+        "patch": Arm(patch({low: long, high: short}), [(low, partial(patched, long)), (high, partial(patched, short))]),
+        "short patch": Arm(
+            patch({low: short, high: long}), [(low, partial(patched, short)), (high, partial(patched, long))]
+        ),
+        "patch at generated": Arm(
+            at("generated", chain(patch({low: long}))), [(low, only("generated", partial(patched, long)))]
+        ),
+    }
+
+
+def arms(loaded: Any, sae_of: Any) -> dict[str, Arm]:
+    """Every intervention in every wrapper, on sites this model has; sae_of(kind, site): an SAE of this width."""
     d, last = loaded.d_model, loaded.n_layers - 1
     low, high = Site(1, "pre"), Site(last, "mlp_out")
     extra = Site(1, "mid" if "mid" in loaded.points else "attn_out")
@@ -161,7 +252,7 @@ def arms(loaded: Any) -> dict[str, Arm]:
     def plus(x):
         return lambda s, p, n: s + 1.5 * x
 
-    def times(factor):
+    def stretch(factor):
         return lambda s, p, n: s + (factor - 1) * (s @ r)[:, None] * r
 
     added = [(low, plus(v)), (high, plus(w))]
@@ -170,25 +261,25 @@ def arms(loaded: Any) -> dict[str, Arm]:
         "empty chain": Arm(chain(), []),
         "dose 0": Arm(chain(add(steer, 0.0), ablate(unit, everything, 0.0), scale(unit, 1.0)), []),
         "add": Arm(add(steer, 1.5), added),
-        "ablate": Arm(ablate(unit, everything), [(site, times(0.0)) for site in everything]),
-        "scale": Arm(scale(unit, -1.5), [(extra, times(-1.5))]),
+        "ablate": Arm(ablate(unit, everything), [(site, stretch(0.0)) for site in everything]),
+        "scale": Arm(scale(unit, -1.5), [(extra, stretch(-1.5))]),
         "top layer": Arm(add(SteeringVector({Site(last, "post"): v}), 1.5), [(Site(last, "post"), plus(v))]),
         "chain": Arm(
             chain(at("prompt", add(steer, 1.5)), scale(unit, 3.0, [low, extra]), at("last", ablate(unit, [low]), 3)),
             [(site, only("prompt", op)) for site, op in added]
-            + [(site, times(3.0)) for site in (low, extra)]
-            + [(low, only("last 3", times(0.0)))],
+            + [(site, stretch(3.0)) for site in (low, extra)]
+            + [(low, only("last 3", stretch(0.0)))],
         ),
         "nested": Arm(
             at("from-last", chain(at("prompt", add(steer, 1.5)), at("all", at("generated", scale(unit, -2.0))))),
-            [(site, only("last", op)) for site, op in added] + [(extra, only("generated", times(-2.0)))],
+            [(site, only("last", op)) for site, op in added] + [(extra, only("generated", stretch(-2.0)))],
         ),
     }
     for where in WHERE:
         name, _, k = where.partition(" ")
         inner = at(name, add(steer, 1.5), int(k or 1))
         found[f"add at {where}"] = Arm(inner, [(site, only(where, op)) for site, op in added])
-    return found
+    return found | on_latents(sae_of, low, high, extra) | patches(low, high, d)
 
 
 @dataclass(frozen=True)
@@ -210,13 +301,22 @@ def references():
 
 
 @pytest.fixture(scope="session")
-def arms_of():
+def arms_of(random_sae, tmp_path_factory):
     """arms_of(loaded) -> {name: Arm}."""
-    return arms
+    folder = tmp_path_factory.mktemp("saes")
+
+    def make(loaded: Any) -> dict[str, Arm]:
+        def sae_of(kind: str, site: Site):
+            path = folder / f"{kind} {loaded.d_model} {site}"
+            return load_sae(path if path.is_dir() else save_sae(random_sae(kind, site, loaded.d_model, 64), path))
+
+        return arms(loaded, sae_of)
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def world(tiny, talk):
+def world(tiny, talk, arms_of):
     """world(family) -> World, computed once."""
     from demur.engines.base import Request
     from demur.engines.rows import row_of
@@ -226,7 +326,7 @@ def world(tiny, talk):
     def make(family: str) -> World:
         if family not in known:
             one = tiny(family)
-            table = arms(one.loaded)
+            table = arms_of(one.loaded)
             system = "You are a helpful assistant."
             talks = [
                 talk("What is the capital of France, and how warm is the sea there?", id="middle"),

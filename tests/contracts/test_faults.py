@@ -84,10 +84,10 @@ def test_hooks_are_gone_after_every_kind_of_call_and_failure(tiny, talk):
     one, c = tiny("gemma2"), talk("Hi")
     engine = one.engine
     engine.activations([c], [Site(0, "post"), Site(1, "mid")])
-    engine.gradients([c], [Site(0, "mid")], lambda logits: logits[:, 3])
+    engine.gradients([c], [Site(0, "mid")], lambda logits, _: logits[:, 3])
     assert registered(one.loaded.model) == 0
 
-    def metric(logits):
+    def metric(logits, index):
         raise ZeroDivisionError
 
     for error, run in (

@@ -5,6 +5,7 @@ absolute position). The reference pads on the LEFT, in one batch, with attention
 transformers' own. That both give the same tokens is the contract "left-padded or not".
 """
 
+import json
 import random
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import pytest
 
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
+from demur.interventions import from_spec
 from demur.types import Decoding
 
 NEW = Decoding(max_new_tokens=10)
@@ -36,8 +38,9 @@ def test_the_arms_differ_and_end_at_different_steps_so_the_contract_says_somethi
     by_arm: dict[str, list[list[int]]] = {}
     for request, answer in zip(w.requests, w.expected, strict=True):
         by_arm.setdefault(request.arm, []).append(answer)
-    assert by_arm.pop("dose 0") == by_arm.pop("empty chain") == by_arm["unsteered"]
-    assert len({str(answers) for answers in by_arm.values()}) >= 8
+    for nothing in ("dose 0", "empty chain", "clamp nothing"):
+        assert by_arm.pop(nothing) == by_arm["unsteered"]
+    assert len({str(answers) for answers in by_arm.values()}) >= 16
     assert len({len(answer) for answer in w.expected}) >= 2
 
 
@@ -70,6 +73,15 @@ def test_equal_interventions_built_apart_give_equal_answers(world, arms_of):
     """Rows are grouped by shape and stacked; identity of the objects must not matter."""
     w = world("llama")
     fresh = [replace(r, intervention=arms_of(w.tiny.loaded)[r.arm].intervention) for r in w.requests]
+    assert tokens(w.tiny.engine, fresh) == w.expected
+
+
+def test_interventions_read_back_from_their_specs_give_equal_answers(world):
+    w = world("llama")
+    specs = [None if r.intervention is None else json.dumps(r.intervention.spec()) for r in w.requests]
+    fresh = [
+        replace(r, intervention=spec and from_spec(json.loads(spec))) for r, spec in zip(w.requests, specs, strict=True)
+    ]
     assert tokens(w.tiny.engine, fresh) == w.expected
 
 

@@ -25,7 +25,7 @@ def test_a_long_answer_keeps_its_positions_beyond_the_sliding_window(tiny, talk,
     one.plain.generation_config.eos_token_id, ends = [], one.plain.generation_config.eos_token_id
     table = arms_of(one.loaded)
     try:
-        for name in ("add at generated", "add at last 3", "nested", "chain"):
+        for name in ("add at generated", "add at last 3", "nested", "chain", "patch", "multiply"):
             c = talk("Write a poem", prefill="Here is")
             row = row_of(one.loaded, c)
             wanted = recomputed(one.plain, row.tokens, row.prompt_length, table[name].oracle, 30)

@@ -105,6 +105,19 @@ def test_the_prefix_that_all_prompts_have_is_computed_once(tiny, talk, family):
     assert together(one.engine, requests) == alone(one.engine, requests)
 
 
+def test_clamps_and_patches_share_a_prefix_each_with_its_own_arm(tiny, talk, arms_of):
+    one = tiny("llama")
+    table = arms_of(one.loaded)
+    talks = [talk(text, SYSTEM) for text in ("How do I bake bread?", "Hi", "Write a poem.", "What is it?")]
+    for name in ("clamp", "clamp topk", "clamp without the error", "patch"):
+        arm = table[name].intervention
+        with counted(one.loaded) as totals:
+            one.engine.generate([Request(c, arm) for c in talks], Decoding(max_new_tokens=1))
+        assert max(totals) < sum(len(row_of(one.loaded, c).tokens) for c in talks)
+        requests = [Request(c, arm) for c in talks] + [Request(c, table["clamp others"].intervention) for c in talks]
+        assert together(one.engine, requests) == alone(one.engine, requests)
+
+
 @pytest.mark.parametrize("k", [1, 5, 25])
 def test_the_last_k_prompt_tokens_are_each_prompts_own_even_inside_a_shared_prefix(tiny, talk, k):
     one = tiny("llama")

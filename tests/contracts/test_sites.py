@@ -1,9 +1,11 @@
 """Contract: what the five points are, in every family, against modules that the test finds for itself."""
 
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
+from tests.contracts.conftest import ADDED, blocks, placed
 
 from demur.engines.base import Request
 from demur.engines.rows import row_of
@@ -114,7 +116,7 @@ def test_parallel_attention_has_no_mid(tiny, talk):
         lambda: engine.generate([Request(talk("Hi"), steer)], Decoding(max_new_tokens=2)),
         lambda: engine.activations([talk("Hi")], [Site(1, "mid")]),
         lambda: engine.last_logits([talk("Hi")], steer),
-        lambda: engine.gradients([talk("Hi")], [Site(0, "mid")], lambda x: x[:, 0]),
+        lambda: engine.gradients([talk("Hi")], [Site(0, "mid")], lambda x, _: x[:, 0]),
     ):
         with pytest.raises(UnknownName, match="no point 'mid'; known: pre, post, attn_out, mlp_out"):
             run()
@@ -156,3 +158,47 @@ def test_an_edit_of_one_row_at_mid_leaves_the_others_numbers_alone(tiny):
     assert edited is not None
     assert edited[1].equal(plain[1])
     assert not edited[0].equal(plain[0])
+
+
+@contextmanager
+def reading(plain, sites):
+    """What stands at pre, post and mlp_out, hooked after the edits that are already there."""
+    seen, handles = {}, []
+    for site in sites:
+        block = blocks(plain)[site.layer]
+        mlp = block.get_submodule(ADDED.get(plain.config.model_type, ("self_attn", "mlp"))[1])
+        if site.point == "pre":
+            handles.append(block.register_forward_pre_hook(lambda _, x, s=site: seen.__setitem__(s, x[0])))
+        else:
+            part = block if site.point == "post" else mlp
+            handles.append(
+                part.register_forward_hook(
+                    lambda _, __, x, s=site: seen.__setitem__(s, x[0] if isinstance(x, tuple) else x)
+                )
+            )
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt_neox"])
+def test_activations_under_an_intervention_are_those_of_a_naive_pass_with_the_same_edits(tiny, talk, arms_of, family):
+    """Read at the edited sites themselves, and below and above them; rows of several lengths, padded."""
+    one = tiny(family)
+    talks = [talk("How do I bake bread?"), talk("Hi"), talk("the sea", prefill="Here is how")]
+    reads = [Site(layer, point) for layer in range(3) for point in ("pre", "post", "mlp_out")]
+    for name, arm in arms_of(one.loaded).items():
+        found = one.engine.activations(talks, reads, intervention=arm.intervention)
+        tail = one.engine.activations(talks, [Site(2)], tail=2, intervention=arm.intervention)
+        for i, c in enumerate(talks):
+            row = row_of(one.loaded, c)
+            edits = placed(one.plain, [arm.oracle], [row.prompt_length], [0])
+            with edits, reading(one.plain, reads) as seen, torch.no_grad():
+                one.plain(input_ids=torch.tensor([row.tokens]), use_cache=False)
+            for site in reads:
+                mine = found.tensors[site][i, : len(row.tokens)]
+                assert torch.allclose(mine, seen[site][0], rtol=1e-3, atol=1e-3), (name, site)
+            last = seen[Site(2)][0, row.prompt_length - 2 : row.prompt_length]
+            torch.testing.assert_close(tail.tensors[Site(2)][i], last, rtol=1e-3, atol=1e-3)

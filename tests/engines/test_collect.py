@@ -78,7 +78,7 @@ def test_gradients_equal_finite_differences(tiny, talk, family):
     plain = copy.deepcopy(one.plain).double()
     talks = [talk("Hi"), talk("How do I bake?")]
 
-    def metric(logits):
+    def metric(logits, _):
         return logits[:, 40] - logits[:, 41:44].logsumexp(-1)
 
     sites = [Site(0, "pre"), Site(1, "post"), Site(2, "pre"), Site(1, "attn_out"), Site(1, "mlp_out")]
@@ -109,7 +109,7 @@ def test_gradients_equal_finite_differences(tiny, talk, family):
                 with torch.no_grad():
                     logits = plain(input_ids=ids, use_cache=False).logits[:, -1]
                 handle.remove()
-                return float(metric(logits)[0])
+                return float(metric(logits, None)[0])
 
             # Four points, so that steps can be large: transformers' RMSNorm computes in float32 whatever it is given.
             e = 1e-2
@@ -119,7 +119,7 @@ def test_gradients_equal_finite_differences(tiny, talk, family):
 
 def test_gradients_leave_no_graph_behind(tiny, talk):
     one = tiny("llama")
-    found = one.engine.gradients([talk("Hi")], [Site(1)], lambda logits: logits[:, 0])
+    found = one.engine.gradients([talk("Hi")], [Site(1)], lambda logits, _: logits[:, 0])
     assert not found[Site(1)][0].requires_grad
     assert all(p.grad is None and not p.requires_grad for p in one.loaded.model.parameters())
 
@@ -127,4 +127,4 @@ def test_gradients_leave_no_graph_behind(tiny, talk):
 def test_a_gradient_that_is_not_finite_is_an_error_that_names_the_layer(tiny, talk):
     engine = tiny("llama").engine
     with pytest.raises(NonFinite, match=r"a gradient in layer 1 .* 'p'"):
-        engine.gradients([talk("Hi", id="p")], [Site(1, "pre")], lambda logits: (logits[:, 0] - logits[:, 0]).sqrt())
+        engine.gradients([talk("Hi", id="p")], [Site(1, "pre")], lambda x, _: (x[:, 0] - x[:, 0]).sqrt())

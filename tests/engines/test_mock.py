@@ -135,7 +135,7 @@ def test_activations_separate_harmful_from_harmless_along_the_direction(mock):
 
 def test_gradients_are_those_of_its_logits(mock):
     sites = [Site(3, "post"), Site(0, "attn_out")]
-    grads = mock.gradients([PLAIN, HARMFUL], sites, lambda logits: logits[:, token("I'm")])
+    grads = mock.gradients([PLAIN, HARMFUL], sites, lambda logits, _: logits[:, token("I'm")])
     assert [g.shape for g in grads[sites[0]]] == [(len(mock.tokens(c)[0]), 16) for c in (PLAIN, HARMFUL)]
     torch.testing.assert_close(grads[sites[0]][0][-1], 4 * mock.direction.vector)
     assert not grads[sites[0]][0][:-1].any()

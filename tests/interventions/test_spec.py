@@ -88,7 +88,7 @@ def flip(record):
         (lambda r: r.update(sites=3), "needs sites"),
         (lambda r: r.update(sites=[[1]]), "is not a site"),
         (lambda r: r.pop("gain"), "needs gain"),
-        (lambda r: r.update(op="melt"), "no intervention op named 'melt'; known: add, at, chain, project"),
+        (lambda r: r.update(op="melt"), "no .* op named 'melt'; known: add, at, chain, clamp, patch, project"),
         (lambda r: r.update(op=["add"]), "no intervention op named"),
         (lambda r: r.pop("op"), "an object with an 'op'"),
         (lambda r: r.update(op="at"), "needs 'where'"),

@@ -28,6 +28,10 @@ class Activations:
             raise ValueError(f"a sequence has fewer than {back} tokens")
         return self.tensors[site][torch.arange(len(lengths)), lengths - back]
 
+    def rows(self, site: Site) -> list[Float[Tensor, "_ d_model"]]:
+        """The stream of each sequence without its padding, [tokens, d_model]."""
+        return [x[here] for x, here in zip(self.tensors[site], self.mask, strict=True)]
+
     def median_norm(self, site: Site, skip: int = 1) -> float:
         """Median Euclidean norm over tokens, the first `skip` of each sequence left out (protocol)."""
         keep = self.mask.clone()

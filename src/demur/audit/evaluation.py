@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.reports import Findings, html
-from demur.runs import Journal, digest, write_results, write_text
+from demur.runs import Journal, digest, read_results, write_results, write_text
 from demur.types import Conversation, Decoding, Figure, Prompt
 
 
@@ -41,6 +42,7 @@ def evaluate(
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
     sets, skipped = _wrapped(prompts, attacks)
     spec = _named(spec, engine, {"sets": sets, "steer": None if steer is None else steer.spec()})
+    _same_place(spec, out)
     fitting = 0
 
     def fitted(done: int, total: int, made: int) -> None:
@@ -99,6 +101,18 @@ def _wrapped(
             skipped[name] = list(reasons)
         sets[name] = [wrap.apply(prompt) for prompt in prompts if prompt.id not in reasons]
     return sets, skipped
+
+
+def _same_place(spec: Mapping[str, Any], out: Path) -> None:
+    """InputError when `out` has the report of another evaluation, which this one would replace."""
+    if not (out / "results.json").exists():
+        return
+    there = read_results(out).spec
+    if other := sorted(name for name, value in json.loads(json.dumps(spec)).items() if there.get(name) != value):
+        raise InputError(
+            f"{out} has the results of another evaluation (its {', '.join(other)} differ); give another folder, or "
+            f"remove its results.json to replace them (the journal keeps both)."
+        )
 
 
 def _named(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, Any]) -> dict[str, Any]:

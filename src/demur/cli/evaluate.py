@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demur.cli.show import console, outcome_table, progress
+from demur.cli.show import STEER, console, outcome_table, progress
 from demur.prompts.builtin import SETS
 
 
@@ -16,7 +16,7 @@ def evaluate(
     prompts: Annotated[str, typer.Option(help="A set's name, or FILE[:COLUMN].")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, report.html and the journal.")],
     attacks: Annotated[str, typer.Option(help="Comma-separated; plain is always there.")] = "",
-    steer: Annotated[str, typer.Option(help="A .json spec, or OP:DIRECTION[:DOSE[r]].")] = "",
+    steer: Annotated[str, typer.Option(help=STEER)] = "",
     use: Annotated[str, typer.Option(help="organism, fit, validation or test; built-in sets: test.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 48,

@@ -9,13 +9,13 @@ from rich.columns import Columns
 from rich.panel import Panel
 from rich.text import Text
 
-from demur.cli.show import console
+from demur.cli.show import STEER, console
 
 
 def generate(
     model: Annotated[str, typer.Argument(help="A name (see `demur models`), a folder or a hub id.")],
     prompt: Annotated[str, typer.Argument(help="What the user says.")],
-    steer: Annotated[str, typer.Option(help="A .json spec, or OP:DIRECTION[:DOSE[r]].")] = "",
+    steer: Annotated[str, typer.Option(help=STEER)] = "",
     attack: Annotated[str, typer.Option(help="Put the prompt through an attack first.")] = "plain",
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 96,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,

@@ -12,6 +12,11 @@ from rich.table import Table
 from demur.types import Figure
 
 console = Console()
+STEER = (
+    "add:FILE[:DOSE[r]], ablate:FILE, scale:FILE:FACTOR with a direction's FILE (r: in units of the stream's norm); "
+    "clamp:FEATURES:VALUE, suppress:FEATURES[:FACTOR] with a feature set; or a .json spec."
+)
+"""What --steer takes."""
 REST = ("partial_rate", "off_topic_rate", "incoherent_rate", "undecided_rate")
 
 
@@ -35,21 +40,31 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def outcome_table(figures: Sequence[Figure], title: str) -> Table:
-    """Arms x sets with the share of each outcome in percent, refusal and compliance with intervals."""
-    table = Table(title=title, title_justify="left")
-    for name in ("set", "arm", "n", "refused", "complied", "partial", "off-topic", "incoherent", "undecided"):
-        table.add_column(name, justify="left" if name in ("set", "arm") else "right")
+    """Arms x sets with the share of each outcome in percent, refusal and compliance with intervals.
+
+    Outcomes that no answer had are left out and named below the table, so that it fits a terminal.
+    """
+    table = Table(title=title, title_justify="left", caption_justify="left")
     places: dict[tuple[str, str], dict[str, Figure]] = {}
     for figure in figures:
         if not figure.versus:
             places.setdefault((figure.set, figure.arm), {})[figure.metric] = figure
-    for (name, arm), row in places.items():
-        if "refusal_rate" not in row:
-            continue
+    judged = {place: row for place, row in places.items() if "refusal_rate" in row}
+    shown = [metric for metric in REST if any(row[metric].value for row in judged.values())]
+    for name in ("set", "arm", "n", "refused", "complied", *(_outcome(metric) for metric in shown)):
+        table.add_column(name, justify="left" if name in ("set", "arm") else "right")
+    if absent := [_outcome(metric) for metric in REST if metric not in shown]:
+        table.caption = f"No answer was {', '.join(absent[:-1])}{' or ' if absent[:-1] else ''}{absent[-1]}."
+    for (name, arm), row in judged.items():
         both = [_interval(row[metric]) for metric in ("refusal_rate", "compliance_rate")]
-        rest = [f"{100 * row[metric].value:.0f}%" for metric in REST]
+        rest = [f"{100 * row[metric].value:.0f}%" for metric in shown]
         table.add_row(name, arm, str(row["refusal_rate"].n), *both, *rest)
     return table
+
+
+def _outcome(metric: str) -> str:
+    """off_topic_rate -> off-topic"""
+    return metric.removesuffix("_rate").replace("_", "-")
 
 
 def _interval(figure: Figure) -> str:

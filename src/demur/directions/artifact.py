@@ -73,14 +73,17 @@ def load_direction(path: str | Path, weights: str | None = None) -> Direction:
     if _seal(header, vector) != header.get("sha256"):
         raise BadFile(f"{path} does not match its sha256: the file is damaged; fit it again.")
     check_unit(vector, str(path))
-    origin = json.loads(header["origin"])
+    try:
+        origin = json.loads(header["origin"])
+        site, norm = Site(int(header["layer"]), header["point"]), float(header["activation_norm"])
+    except (KeyError, ValueError) as error:
+        raise BadFile(f"{path} has a header that cannot be read ({error}); fit it again.") from error
     if weights is not None and origin.get("weights") not in (None, weights):
         raise BadFile(
             f"{path} was fitted on a model with weights {origin['weights'][:12]}..., not {weights[:12]}...; "
             f"fit it on this model."
         )
-    site = Site(int(header["layer"]), header["point"])
-    return Direction(vector, site, float(header["activation_norm"]), origin)
+    return Direction(vector, site, norm, origin)
 
 
 def check_unit(vector: Tensor, what: str) -> None:

@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations
 from demur.interventions import Intervention
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Item, Site
 
-Metric = Callable[[Tensor], Tensor]
-"""Logits at the last prompt token [batch, vocab] -> one number a row [batch]."""
+Metric = Callable[[Tensor, Tensor], Tensor]
+"""Logits of the first answer token [batch, vocab] and the conversations' numbers in the order given, index [batch]
+(batches are ordered by length inside) -> one number a row [batch]."""
+
+Steering = Intervention | Sequence[Intervention | None] | None
+"""One intervention for all conversations, one for each, or none."""
+
+Streams = Sequence[Mapping[Site, Tensor]]
+"""For each conversation, the stream at some sites, [tokens, d_model]."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Engine(Protocol):
         ...
 
     def last_logits(
-        self, conversations: Sequence[Conversation], intervention: Intervention | None = None
+        self, conversations: Sequence[Conversation], intervention: Steering = None
     ) -> Float[Tensor, "n vocab"]:
         """Logits of the first answer token: Float[Tensor, "n vocab"], float32."""
         ...
@@ -88,15 +95,31 @@ class Engine(Protocol):
         ...
 
     def activations(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], tail: int | None = None
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        tail: int | None = None,
+        intervention: Intervention | None = None,
     ) -> Activations:
-        """The residual stream at sites, unsteered; `tail`: only the last k prompt tokens."""
+        """The residual stream at sites as the intervention leaves it there; `tail`: only the last k prompt tokens."""
         ...
 
     def gradients(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], metric: Metric
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        metric: Metric,
+        streams: Streams | None = None,
     ) -> Mapping[Site, list[Tensor]]:
-        """d metric / d stream at each site: a [tokens, d_model] tensor a conversation."""
+        """d metric / d stream at each site, float32: a [tokens, d_model] tensor a conversation.
+
+        streams: the VALUE of the stream at these sites is set to what is given, while gradients pass on through
+        it (straight-through), so that an early site's gradient has its effect through later sites in it.
+        """
+        ...
+
+    def content(self, conversations: Sequence[Conversation]) -> list[Bool[Tensor, " _"]]:
+        """Which tokens are the user's own text, not the template's, the system's or the assistant's: [tokens] each."""
         ...
 
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from demur.activations.store import Activations, joined
-from demur.engines.base import Metric
+from demur.engines.base import Metric, Streams
 from demur.engines.decode import first_broken
 from demur.engines.prefill import TOKENS
 from demur.engines.rows import Row, check_length
 from demur.errors import InputError, NonFinite
 from demur.interventions import Context, compile_batch
 from demur.models.forward import forward, padded
+from demur.models.hooks import FLOW, Edit
 from demur.models.load import LoadedModel
 from demur.types import Site
 
+GRADIENT_TOKENS = 1024
+"""Tokens in one forward and backward: every block's activations are kept, some 30 kB a token and block at width 600."""
 
-def _batches(model: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
+
+def _batches(model: LoadedModel, rows: Sequence[Row], tokens: int) -> list[list[int]]:
+    """Numbers of rows, the longest first, cut so that padded tokens stay under `tokens`."""
     for row in rows:
         check_length(model, row.label, len(row.tokens))
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].tokens), i))
     batches: list[list[int]] = []
     for row in order:
-        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].tokens) <= TOKENS:
+        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].tokens) <= tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -34,26 +39,34 @@ def _batches(model: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
 
 
 def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], tail: int | None) -> Activations:
-    """The stream at `sites`, float32, rows in order. `tail` keeps the last k prompt tokens only.
+    """The stream at `sites`, float32, rows in order, each row's intervention on. `tail` keeps the last k prompt tokens.
 
-    The forward ends after the deepest site's block. Raises NonFinite naming layer and prompt.
+    Where a row is edited at a site itself, the edited stream is what is read. The forward ends after the deepest
+    site's block. Raises NonFinite naming layer and prompt.
     """
     if not rows or not sites:
         raise InputError(f"activations need conversations and sites; there are {len(rows)} and {len(sites)}.")
-    device = next(model.model.parameters()).device
+    like = next(model.model.parameters())
+    device = like.device
+    deepest = max(site.layer for site in sites)
     parts: list[Activations] = []
     order: list[int] = []
-    for batch in _batches(model, rows):
+    for batch in _batches(model, rows, TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], device)
         kept: dict[Site, Tensor] = {}
+        steering = _steering(rows, batch, ids, like)
 
-        def keep(site: Site, kept: dict[Site, Tensor] = kept):
-            def edit(stream: Tensor) -> None:
-                kept[site] = stream.detach()
+        def keep(
+            site: Site, kept: dict[Site, Tensor] = kept, steering: dict[Site, Callable[[Tensor], Tensor]] = steering
+        ) -> Edit:
+            def edit(stream: Tensor) -> Tensor | None:
+                new = steering[site](stream) if site in steering else None
+                kept[site] = (stream if new is None else new).detach()
+                return new
 
             return edit
 
-        forward(model, ids, edits={site: keep(site) for site in sites}, stop=max(s.layer for s in sites))
+        forward(model, ids, edits={**steering, **{site: keep(site) for site in sites}}, stop=deepest)
         if tail is not None:
             for i in batch:
                 if not 1 <= tail <= rows[i].prompt_length:
@@ -78,6 +91,15 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
     return Activations({site: x[back] for site, x in whole.tensors.items()}, whole.mask[back])
 
 
+def _steering(
+    rows: Sequence[Row], batch: Sequence[int], ids: Tensor, like: Tensor
+) -> dict[Site, Callable[[Tensor], Tensor]]:
+    """The edits of a batch of whole rows, each under its own intervention."""
+    positions = torch.arange(ids.shape[1], device=like.device)[None].expand(len(batch), -1)
+    starts = torch.tensor([[rows[i].prompt_length] for i in batch], device=like.device)
+    return compile_batch([rows[i].intervention for i in batch], Context(positions, starts), like)
+
+
 def _check(x: Tensor, site: Site, rows: Sequence[Row], what: str = "the stream") -> None:
     fine = torch.isfinite(x).flatten(1).all(1)
     if not bool(fine.all()):
@@ -86,30 +108,43 @@ def _check(x: Tensor, site: Site, rows: Sequence[Row], what: str = "the stream")
 
 
 def gradients(
-    model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], metric: Metric
+    model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], metric: Metric, streams: Streams | None = None
 ) -> Mapping[Site, list[Tensor]]:
-    """d metric(logits at the last token) / d stream at each site, [tokens, d_model] a row, in order.
+    """d metric(logits at the last token, row numbers) / d stream at each site, [tokens, d_model] a row, in order.
 
-    The gradient at a site is that of the stream AT the site, later sites depending on it.
+    The gradient at a site is that of the stream AT the site, later sites depending on it. streams: one mapping a
+    row; at its sites the stream x is replaced by value + x - x.detach(), which has the value given and passes
+    gradients on. Blocks below the first site whose value is given for all rows do not run.
+    Raises InputError for streams that do not fit the rows, NonFinite naming layer and prompt.
     """
-    device = next(model.model.parameters()).device
+    if not rows or not sites:
+        raise InputError(f"gradients need conversations and sites; there are {len(rows)} and {len(sites)}.")
+    _check_streams(model, rows, streams)
+    like = next(model.model.parameters())
     found: dict[Site, list[Tensor]] = {site: [torch.empty(0)] * len(rows) for site in sites}
-    for batch in _batches(model, rows):
-        ids, lengths = padded([rows[i].tokens for i in batch], device)
+    for batch in _batches(model, rows, GRADIENT_TOKENS):
+        ids, lengths = padded([rows[i].tokens for i in batch], like.device)
+        fixed = _fixed(model, batch, lengths, streams, like)
         kept: dict[Site, Tensor] = {}
 
-        def leaf(site: Site, kept: dict[Site, Tensor] = kept):
+        def at(site: Site, kept: dict[Site, Tensor] = kept, fixed: dict[Site, _Fixed] = fixed) -> Edit:
             def edit(x: Tensor) -> Tensor:
-                kept[site] = x if x.requires_grad else x.detach().requires_grad_()
-                return kept[site]
+                if site in fixed:
+                    value, where = fixed[site]
+                    x = torch.where(where, value + (x - x.detach()), x)
+                if site in sites:
+                    kept[site] = x = x if x.requires_grad else x.detach().requires_grad_()
+                return x
 
             return edit
 
         with torch.enable_grad():
-            hidden = forward(model, ids, edits={site: leaf(site) for site in sites})
+            edits = {site: at(site) for site in {*sites, *fixed}}
+            hidden = forward(model, ids, edits=edits, resume=_entry(edits, fixed, lengths))
             assert hidden is not None
             logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float()
-            grads = torch.autograd.grad(metric(logits).sum(), [kept[site] for site in sites])
+            values = metric(logits, torch.tensor(batch, device=like.device))
+            grads = torch.autograd.grad(values.sum(), [kept[site] for site in sites])
         for site, grad in zip(sites, grads, strict=True):
             _check(grad, site, [rows[i] for i in batch], "a gradient")
             for position, row in enumerate(batch):
@@ -117,16 +152,61 @@ def gradients(
     return found
 
 
+_Fixed = tuple[Tensor, Tensor]
+"""Values [batch, seq, d_model], and where they stand in for the stream's own [batch, seq, 1]."""
+
+
+def _check_streams(model: LoadedModel, rows: Sequence[Row], streams: Streams | None) -> None:
+    if streams is None:
+        return
+    if len(streams) != len(rows):
+        raise InputError(f"there are {len(streams)} streams for {len(rows)} conversations; give one mapping for each.")
+    for row, some in zip(rows, streams, strict=True):
+        for site, value in some.items():
+            if value.shape != (len(row.tokens), model.d_model):
+                raise InputError(
+                    f"the stream at {site} for prompt {row.label!r} has shape {list(value.shape)}; its tokens and the "
+                    f"model's width make it {[len(row.tokens), model.d_model]}: take it from activations of it."
+                )
+
+
+def _fixed(
+    model: LoadedModel, batch: Sequence[int], lengths: Tensor, streams: Streams | None, like: Tensor
+) -> dict[Site, _Fixed]:
+    """The given values as padded tensors, new ones: those given may come from inference mode."""
+    found: dict[Site, _Fixed] = {}
+    width = int(lengths.max())
+    for position, row in enumerate(batch if streams is not None else ()):
+        assert streams is not None
+        for site, value in streams[row].items():
+            if site not in found:
+                values = torch.zeros(len(batch), width, model.d_model, dtype=like.dtype, device=like.device)
+                found[site] = values, torch.zeros(len(batch), width, 1, dtype=torch.bool, device=like.device)
+            found[site][0][position, : len(value)] = value
+            found[site][1][position, : len(value)] = True
+    return found
+
+
+def _entry(edits: Mapping[Site, Edit], fixed: Mapping[Site, _Fixed], lengths: Tensor) -> tuple[int, Tensor] | None:
+    """Where the forward may begin: the block whose input, the first site of all, is given for every token."""
+    first = min(edits, key=lambda site: (site.layer, FLOW.index(site.point)))
+    if first not in fixed or first.point not in ("pre", "post") or int(fixed[first][1].sum()) < int(lengths.sum()):
+        return None
+    if first.point == "pre":
+        return first.layer, fixed[first][0]
+    # The block that would end here does not run, nor do its hooks: its edit is made now.
+    stream = edits[first](fixed[first][0])
+    assert stream is not None
+    return first.layer + 1, stream
+
+
 def last_logits(model: LoadedModel, rows: Sequence[Row]) -> Float[Tensor, "n vocab"]:
     """Logits at the last token of each row [n, vocab], float32, each row's intervention on."""
     like = next(model.model.parameters())
     found: list[Tensor] = [torch.empty(0)] * len(rows)
-    for batch in _batches(model, rows):
+    for batch in _batches(model, rows, TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], like.device)
-        positions = torch.arange(ids.shape[1], device=like.device)[None].expand(len(batch), -1)
-        starts = torch.tensor([[rows[i].prompt_length] for i in batch], device=like.device)
-        edits = compile_batch([rows[i].intervention for i in batch], Context(positions, starts), like)
-        hidden = forward(model, ids, edits=edits)
+        hidden = forward(model, ids, edits=_steering(rows, batch, ids, like))
         assert hidden is not None
         logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float().cpu()
         for position, row in enumerate(batch):

@@ -17,7 +17,7 @@ from torch import Tensor
 from demur.engines.prefill import Prefill, Seat
 from demur.engines.rows import Row, check_length
 from demur.errors import NonFinite
-from demur.interventions import Context, compile_batch
+from demur.interventions import Context, compile_batch, patched_until
 from demur.models.attention import Pass, Store
 from demur.models.forward import forward
 from demur.models.hooks import sound
@@ -181,6 +181,7 @@ class _Step:
     def __init__(self, model: LoadedModel, rows: Sequence[Row], store: Store):
         self.model, self.rows, self.store = model, rows, store
         self.like = next(model.model.parameters())
+        self.settled = [max(row.prompt_length, patched_until(row.intervention)) for row in rows]
         self.edits = None
 
     def changed(self) -> None:
@@ -195,7 +196,7 @@ class _Step:
             seat.next = seat.pending.popleft()
         positions = torch.tensor([seat.position for seat in seats], device=device)
         lengths = torch.tensor([[self.rows[seat.row].prompt_length] for seat in seats], device=device)
-        only = all(seat.position >= self.rows[seat.row].prompt_length for seat in seats)
+        only = all(seat.position >= self.settled[seat.row] for seat in seats)
         if self.edits is None or not only:
             context = Context(positions[:, None], lengths, only)
             self.edits = compile_batch([self.rows[seat.row].intervention for seat in seats], context, self.like)

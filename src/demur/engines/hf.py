@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations
 from demur.engines import collect
-from demur.engines.base import Metric, Request, Scored
+from demur.engines.base import Metric, Request, Scored, Steering, Streams
 from demur.engines.decode import Answer, Decoder, Progress
-from demur.engines.rows import Row, answer_tokens, filled, open_turn, plain_tokens, row_of
+from demur.engines.rows import Row, answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
 from demur.engines.score import Continuation, score
 from demur.errors import BadVector, InputError, OutOfRoom
 from demur.interventions import Context, Intervention
@@ -135,11 +135,13 @@ class HFEngine:
 
     @torch.inference_mode()
     def last_logits(
-        self, conversations: Sequence[Conversation], intervention: Intervention | None = None
+        self, conversations: Sequence[Conversation], intervention: Steering = None
     ) -> Float[Tensor, "n vocab"]:
-        """Logits of the first answer token [n, vocab], float32."""
-        self.check(intervention)
-        rows = [row_of(self.model, c, intervention) for c in conversations]
+        """Logits of the first answer token [n, vocab], float32, under one intervention for all or one for each."""
+        steers = one_each(intervention, len(conversations))
+        for steer in {id(steer): steer for steer in steers}.values():
+            self.check(steer)
+        rows = [row_of(self.model, c, steer) for c, steer in zip(conversations, steers, strict=True)]
         return collect.last_logits(self.model, rows)
 
     @torch.inference_mode()
@@ -162,20 +164,37 @@ class HFEngine:
 
     @torch.inference_mode()
     def activations(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], tail: int | None = None
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        tail: int | None = None,
+        intervention: Intervention | None = None,
     ) -> Activations:
-        """The stream at `sites` [n, tokens or tail, d_model], unsteered, with its mask."""
-        for site in sites:
-            check_site(site, self.n_layers, self.model.family, self.model.model.config, self.model.name)
-        return collect.activations(self.model, [row_of(self.model, c) for c in conversations], sites, tail)
+        """The stream at `sites` [n, tokens or tail, d_model] as the intervention leaves it there, with its mask."""
+        self._check_sites(sites)
+        self.check(intervention)
+        rows = [row_of(self.model, c, intervention) for c in conversations]
+        return collect.activations(self.model, rows, sites, tail)
 
     def gradients(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], metric: Metric
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        metric: Metric,
+        streams: Streams | None = None,
     ) -> Mapping[Site, list[Tensor]]:
-        """d metric / d stream at each site, [tokens, d_model] a conversation."""
-        for site in sites:
+        """d metric / d stream at each site, [tokens, d_model] a conversation; `streams` set the value at sites."""
+        self._check_sites([*sites, *(site for some in streams or () for site in some)])
+        rows = [row_of(self.model, c) for c in conversations]
+        return collect.gradients(self.model, rows, sites, metric, streams)
+
+    def content(self, conversations: Sequence[Conversation]) -> list[Bool[Tensor, " _"]]:
+        """Which tokens are the user's own text, [tokens] a conversation (`rows.content_mask`)."""
+        return [content_mask(self.model, c) for c in conversations]
+
+    def _check_sites(self, sites: Sequence[Site]) -> None:
+        for site in dict.fromkeys(sites):
             check_site(site, self.n_layers, self.model.family, self.model.model.config, self.model.name)
-        return collect.gradients(self.model, [row_of(self.model, c) for c in conversations], sites, metric)
 
 
 def _out_of_memory(error: Exception) -> bool:

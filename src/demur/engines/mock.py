@@ -20,12 +20,12 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations, joined
-from demur.engines.base import Metric, Request, Scored
-from demur.engines.rows import filled, open_turn
+from demur.engines.base import Metric, Request, Scored, Steering, Streams
+from demur.engines.rows import filled, one_each, open_turn
 from demur.errors import BadVector, InputError, NonFinite, UnknownName
 from demur.interventions import Context, Intervention, compile_batch
 from demur.types import Conversation, Decoding, Direction, EngineFingerprint, Generation, Item, Message, Prompt, Site
@@ -82,10 +82,16 @@ class MockEngine:
         return [*ids, token("<answer>"), *map(token, c.prefill.split())], len(ids) + 1
 
     def _run(
-        self, c: Conversation, steer: Intervention | None = None, sites: Sequence[Site] = (), leaves: bool = False
+        self,
+        c: Conversation,
+        steer: Intervention | None = None,
+        sites: Sequence[Site] = (),
+        leaves: bool = False,
+        fixed: Mapping[Site, Tensor] | None = None,
     ) -> tuple[Tensor, dict[Site, Tensor]]:
         """Final stream at the last token [d_model], and the stream at `sites` [1, tokens, d_model]."""
-        for site in (*sites, *(steer.sites if steer else ())):
+        fixed = fixed or {}
+        for site in (*sites, *fixed, *(steer.sites if steer else ())):
             if not 0 <= site.layer < self.n_layers:
                 raise UnknownName(f"mock has no layer {site.layer}; known: 0 to {self.n_layers - 1}.")
         ids, start = self.tokens(c)
@@ -96,6 +102,7 @@ class MockEngine:
 
         def at(site: Site, x: Tensor) -> Tensor:
             x = edits[site](x) if site in edits else x
+            x = fixed[site] + (x - x.detach()) if site in fixed else x
             if site in sites:
                 kept[site] = x = x.detach().requires_grad_() if leaves and not x.requires_grad else x
             return x
@@ -176,11 +183,12 @@ class MockEngine:
         return found
 
     def last_logits(
-        self, conversations: Sequence[Conversation], intervention: Intervention | None = None
+        self, conversations: Sequence[Conversation], intervention: Steering = None
     ) -> Float[Tensor, "n vocab"]:
         """Logits of the first word [n, VOCAB]: "I'm" and "Sure," are read off the direction."""
         self.calls["last_logits"] += 1
-        return torch.stack([4 * self.head @ self._run(c, intervention)[0] for c in conversations])
+        steers = one_each(intervention, len(conversations))
+        return torch.stack([4 * self.head @ self._run(c, s)[0] for c, s in zip(conversations, steers, strict=True)])
 
     def opening_logprobs(
         self,
@@ -196,9 +204,13 @@ class MockEngine:
         return torch.log_softmax(logits, -1)[:, [o[0] for o in openings]] + torch.tensor(rest)
 
     def activations(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], tail: int | None = None
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        tail: int | None = None,
+        intervention: Intervention | None = None,
     ) -> Activations:
-        """The stream at `sites`, unsteered; `tail`: only the last k prompt tokens."""
+        """The stream at `sites` as the intervention leaves it there; `tail`: only the last k prompt tokens."""
         self.calls["activations"] += 1
         parts = []
         for c in conversations:
@@ -206,19 +218,33 @@ class MockEngine:
             if tail is not None and not 1 <= tail <= start:
                 raise InputError(f"prompt {c.prompt.id!r} has {start} tokens; its last {tail} were asked for.")
             cut = slice(None) if tail is None else slice(start - tail, start)
-            kept = {site: x[:, cut] for site, x in self._run(c, None, sites)[1].items()}
+            kept = {site: x[:, cut] for site, x in self._run(c, intervention, sites)[1].items()}
             parts.append(Activations(kept, torch.ones(kept[sites[0]].shape[:2], dtype=torch.bool)))
         return joined(parts)
 
     def gradients(
-        self, conversations: Sequence[Conversation], sites: Sequence[Site], metric: Metric
+        self,
+        conversations: Sequence[Conversation],
+        sites: Sequence[Site],
+        metric: Metric,
+        streams: Streams | None = None,
     ) -> Mapping[Site, list[Tensor]]:
-        """d metric(logits of the first word) / d stream at each site."""
+        """d metric(logits of the first word, number) / d stream at each site; `streams` set the value at sites."""
         self.calls["gradients"] += 1
         found: dict[Site, list[Tensor]] = {site: [] for site in sites}
-        for c in conversations:
-            last, kept = self._run(c, None, sites, leaves=True)
-            value = metric(4 * (self.head @ last)[None]).sum()
+        for i, c in enumerate(conversations):
+            last, kept = self._run(c, None, sites, leaves=True, fixed=streams[i] if streams is not None else None)
+            value = metric(4 * (self.head @ last)[None], torch.tensor([i])).sum()
             for site, grad in zip(kept, torch.autograd.grad(value, list(kept.values())), strict=True):
                 found[site].append(grad[0])
         return found
+
+    def content(self, conversations: Sequence[Conversation]) -> list[Bool[Tensor, " _"]]:
+        """Which tokens are the user's words, [tokens] a conversation."""
+        self.calls["content"] += 1
+        masks = []
+        for c in conversations:
+            turns = [(m.role == "user", len(_words(m.content))) for m in c.messages]
+            mask = [here for user, n in turns for here in (False, *[user] * n, False)]
+            masks.append(torch.tensor([*mask, *[False] * (len(self.tokens(c)[0]) - len(mask))]))
+        return masks

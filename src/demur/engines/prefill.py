@@ -166,7 +166,7 @@ def _prompt_key(row: Row) -> object:
 
 def _counts_back(shape: tuple[Any, ...]) -> bool:
     """Whether its edits may depend on where the prompt ends; taken to be so for operations not known here."""
-    if shape[0] in ("add", "project"):
+    if shape[0] in ("add", "project", "clamp", "patch"):
         return False
     if shape[0] == "chain":
         return any(_counts_back(part) for part in shape[1:])

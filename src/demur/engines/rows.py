@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.models.load import LoadedModel
@@ -71,6 +75,15 @@ def row_of(
     return Row(tuple(prompt + prefill), len(prompt), conversation.prompt.id, intervention, seed)
 
 
+def one_each(intervention: Any, n: int) -> list[Intervention | None]:
+    """The intervention of each of n conversations, from one for all or a sequence of one for each."""
+    if not isinstance(intervention, Sequence):
+        return [intervention] * n
+    if len(intervention) != n:
+        raise InputError(f"{len(intervention)} interventions for {n} conversations; give one for each, or one for all.")
+    return list(intervention)
+
+
 def check_length(model: LoadedModel, label: str, tokens: int, new: int = 0) -> None:
     """InputError when `tokens` and `new` ones to be generated pass the model's limit."""
     limit = getattr(model.model.config, "max_position_embeddings", None)
@@ -96,3 +109,46 @@ def plain_tokens(model: LoadedModel, text: str) -> list[int]:
 def answer_tokens(model: LoadedModel, text: str) -> list[int]:
     """Tokens of a continuation."""
     return _encode(model.tokenizer, text)
+
+
+MARK = "\ue000demur\ue001"
+"""Stands in for a user's text to find where the template puts it; private-use characters, which nobody types."""
+
+
+def content_mask(model: LoadedModel, conversation: Conversation) -> Bool[Tensor, " tokens"]:
+    """True at tokens with a character of a user turn's text, over the row's tokens (the prefill's are False).
+
+    Each user turn is templated again with a mark in its place; what comes before and after the mark is the
+    template. Tokenizers without offsets compare tokens in place of characters. Raises as `row_of`, and InputError
+    when the template does more with a text than to put it in one place.
+    """
+    row = row_of(model, conversation)
+    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    text = _template(model.tokenizer, turns)
+    mask = torch.zeros(len(row.tokens), dtype=torch.bool)
+    for index, turn in enumerate(turns):
+        if turn["role"] != "user":
+            continue
+        marked = _template(model.tokenizer, [*turns[:index], {"role": "user", "content": MARK}, *turns[index + 1 :]])
+        before, found, after = marked.partition(MARK)
+        if not found or MARK in after or not (text.startswith(before) and text.endswith(after)):
+            raise InputError(
+                f"the chat template of {model.name} shows a user turn of prompt {row.label!r} in no one place, "
+                f"so its tokens cannot be told from the template's; take all positions."
+            )
+        if model.tokenizer.is_fast:
+            start, end = len(before), len(text) - len(after)
+            spans = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+            here = [max(first, start) < min(last, end) for first, last in spans]
+        else:
+            here = _differing(_encode(model.tokenizer, text), _encode(model.tokenizer, marked))
+        mask[: row.prompt_length] |= torch.tensor(here)
+    return mask
+
+
+def _differing(tokens: Sequence[int], others: Sequence[int]) -> list[bool]:
+    """Which tokens lie between the beginning and the end that two sequences share."""
+    shorter = min(len(tokens), len(others))
+    start = next((i for i in range(shorter) if tokens[i] != others[i]), shorter)
+    end = next((i for i in range(shorter - start) if tokens[-1 - i] != others[-1 - i]), shorter - start)
+    return [start <= i < len(tokens) - end for i in range(len(tokens))]

@@ -106,7 +106,7 @@ def add(vector: Direction | SteeringVector, dose: float, relative: bool = False)
     Steering semantics): dose * norm * v / |v|. A dose of 0 gives an intervention without sites.
     Raises BadVector for NaN or zero vectors, BadSpec for a relative dose without a norm.
     """
-    dose = _number(dose, "dose")
+    dose = number(dose, "dose")
     if isinstance(vector, Direction):
         vectors, norms = {vector.site: vector.vector}, {vector.site: vector.norm}
     else:
@@ -117,7 +117,7 @@ def add(vector: Direction | SteeringVector, dose: float, relative: bool = False)
         if relative:
             if site not in norms:
                 raise BadSpec(f"a relative dose needs the activation norm at {site}, which this vector lacks.")
-            value = unit(value) * _number(norms[site], f"the activation norm at {site}")
+            value = unit(value) * number(norms[site], f"the activation norm at {site}")
         deltas[site] = dose * value
         if dose and not (torch.isfinite(deltas[site]).all() and deltas[site].any()):
             raise BadSpec(f"{dose} times the vector at {site} leaves float32's range; choose another dose.")
@@ -129,14 +129,14 @@ def ablate(direction: Direction, sites: Sequence[Site] | None = None, dose: floa
 
     `dose` 1 removes all of it, 0 nothing (an intervention without sites), 2 mirrors it.
     """
-    return scale(direction, 1.0 - _number(dose, "dose"), sites)
+    return scale(direction, 1.0 - number(dose, "dose"), sites)
 
 
 def scale(direction: Direction, factor: float, sites: Sequence[Site] | None = None) -> Project:
     """Multiply the component along the direction by `factor` at `sites` (default: the direction's own)."""
     axis = checked(direction.vector, f"direction at {direction.site}")
     where = frozenset([direction.site] if sites is None else sites)
-    gain = _number(factor, "factor") - 1.0
+    gain = number(factor, "factor") - 1.0
     return Project(unit(axis), torch.tensor(gain), where if gain else frozenset())
 
 
@@ -153,7 +153,8 @@ def parse_site(text: Any) -> Site:
     return Site(int(layer), point)
 
 
-def _number(value: Any, what: str) -> float:
+def number(value: Any, what: str) -> float:
+    """A float; BadSpec, naming `what`, for anything that is no finite number in float32's range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
         raise BadSpec(f"{what} {str(value)[:40]} is not a finite number in float32's range.")
     return float(value)
@@ -176,4 +177,4 @@ def read_project(record: dict[str, Any]) -> Project:
     if not isinstance(record["sites"], list):
         raise BadSpec("a project spec needs sites: [LAYER.POINT, ...].")
     sites = frozenset(parse_site(text) for text in record["sites"])
-    return Project(axis, torch.tensor(_number(record["gain"], "gain")), sites)
+    return Project(axis, torch.tensor(number(record["gain"], "gain")), sites)

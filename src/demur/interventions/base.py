@@ -25,7 +25,7 @@ class Context:
     prompt_lengths: Int[Tensor, "batch 1"]
     """Tokens of the templated prompt. A prefilled answer is not part of it: it counts as generated."""
     generated_only: bool = False
-    """True when every position is known to be a generated one (a decoding step).
+    """True when every position is known to be a generated one (a decoding step) that no patch reaches.
 
     Edits are then compiled once for many steps: `positions` are those of the first of them.
     """

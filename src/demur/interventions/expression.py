@@ -1,10 +1,15 @@
-"""One-line steering for the command line: a JSON spec file, or OP:DIRECTION[:DOSE[r]].
+"""One-line steering for the command line: a JSON spec file, OP:DIRECTION[:DOSE[r]], or OP:FEATURES[:NUMBER].
 
 steer.json                         a spec written by demur or by hand
 add:refusal.safetensors:1.5r       add 1.5 times the median activation norm (r: relative)
 add:refusal.safetensors:12         add 12 times the unit direction
 ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers, first token aside
 scale:refusal.safetensors:0.5      halve its component at its own site
+clamp:features.json:12             hold every latent of a feature set at 12, the SAEs' errors kept
+suppress:features.json             multiply them by 0
+suppress:features.json:-1          multiply them by -1
+
+A feature set's SAEs are loaded from the folders in its origin's `saes`, and checked against its hashes.
 """
 
 from __future__ import annotations
@@ -16,19 +21,25 @@ from demur.errors import BadSpec
 from demur.interventions.affine import add, scale
 from demur.interventions.at import ablate_everywhere
 from demur.interventions.base import Intervention
+from demur.interventions.clamp import clamp_features, multiply_features
 from demur.interventions.spec import read_spec
+from demur.saes.feature_set import load_features, load_saes
 
 OPS = ("add", "ablate", "scale")
+FEATURE_OPS = ("clamp", "suppress")
 
 
 def read_steer(text: str, n_layers: int, weights: str | None = None) -> Intervention:
     """The intervention that `text` names. BadSpec or BadFile with the fix otherwise."""
     op, _, rest = text.partition(":")
+    if op in FEATURE_OPS and rest:
+        return _on_features(text, op, rest)
     if op not in OPS or not rest:
         if Path(text).suffix != ".json":
             raise BadSpec(
                 f"--steer {text!r} is neither a .json spec nor OP:DIRECTION[:DOSE]; "
-                f"write add:FILE.safetensors:1.0r, ablate:FILE.safetensors or scale:FILE.safetensors:0.5."
+                f"write add:FILE.safetensors:1.0r, ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
+                f"clamp:FEATURES.json:12 or suppress:FEATURES.json."
             )
         return read_spec(text)
     path, _, dose = rest.rpartition(":") if ":" in rest and not rest.endswith(".safetensors") else (rest, "", "")
@@ -43,3 +54,15 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
     if relative:
         raise BadSpec(f"--steer {text!r}: a relative dose goes with add only.")
     return ablate_everywhere(direction, n_layers, strength) if op == "ablate" else scale(direction, strength)
+
+
+def _on_features(text: str, op: str, rest: str) -> Intervention:
+    path, _, given = rest.rpartition(":") if ":" in rest and not rest.endswith(".json") else (rest, "", "")
+    if op == "clamp" and not given:
+        raise BadSpec(f"--steer {text!r} says no value; write clamp:{path}:12, in the latents' units.")
+    try:
+        number = float(given) if given else 0.0
+    except ValueError:
+        raise BadSpec(f"--steer {text!r}: {given!r} is not a number.") from None
+    features = load_features(path)
+    return (clamp_features if op == "clamp" else multiply_features)(features, load_saes(features), number)

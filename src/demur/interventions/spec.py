@@ -12,11 +12,15 @@ from demur.interventions.affine import read_add, read_project
 from demur.interventions.at import at
 from demur.interventions.base import Intervention
 from demur.interventions.chain import Chain
+from demur.interventions.clamp import read_clamp
+from demur.interventions.patch import read_patch
 from demur.runs.writing import write_text
 
 READERS: dict[str, Callable[[dict[str, Any]], Intervention]] = {
     "add": read_add,
     "project": read_project,
+    "clamp": read_clamp,
+    "patch": read_patch,
     "at": lambda record: _read_at(record),
     "chain": lambda record: Chain(tuple(from_spec(part) for part in _list(record, "parts"))),
 }

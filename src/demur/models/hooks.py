@@ -17,7 +17,7 @@ from demur.errors import UnknownName
 from demur.models.families import Family, points_of
 from demur.types import Point, Site
 
-_FLOW: tuple[Point, ...] = ("pre", "attn_out", "mid", "mlp_out", "post")
+FLOW: tuple[Point, ...] = ("pre", "attn_out", "mid", "mlp_out", "post")
 """A block's points in the order in which a forward passes them."""
 
 Edit = Callable[[Tensor], Tensor | None]
@@ -74,7 +74,7 @@ def hooked(blocks: nn.ModuleList, family: Family, edits: Mapping[Site, Edit]) ->
     with ExitStack() as stack:
         # In the order of the stream: hooks of one module run as registered, and `mid` reads the block's
         # input and attention's output as the edits before it left them.
-        for site, edit in sorted(edits.items(), key=lambda item: (item[0].layer, _FLOW.index(item[0].point))):
+        for site, edit in sorted(edits.items(), key=lambda item: (item[0].layer, FLOW.index(item[0].point))):
             block = blocks[site.layer]
             attn, mlp = block.get_submodule(family.attn), block.get_submodule(family.mlp)
             if site.point == "pre":

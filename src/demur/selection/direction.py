@@ -115,7 +115,8 @@ def fit_direction(
         raise DemurError(
             f"none of {total} candidates keeps KL <= {grid.max_kl} and induced refusal >= {grid.min_induced} "
             f"(nearest: layer {near.layer}, "
-            f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds (Grid)."
+            f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds "
+            f"(--layer-step, --max-kl, --min-induced; in Python: Grid)."
         )
     chosen, vector = min(allowed, key=lambda pair: pair[0].ablated)
     return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings, origin or {})

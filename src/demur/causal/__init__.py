@@ -1,0 +1,1 @@
+"""Effects of features and interventions: controls, and what would prove a cause."""

@@ -1,0 +1,112 @@
+"""`demur features find|verify|show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demur.cli.show import console, outcome_table, progress
+
+app = typer.Typer(help="SAE latents that cause refusal: find, prove, look at them.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A name, a folder or a hub id.")]
+Saes = Annotated[list[str], typer.Option("--sae", help="A folder or bundled name; repeat. Default: the bundled ones.")]
+Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
+Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+
+
+@app.command("find")
+def find(
+    model: Model,
+    method: Annotated[str, typer.Option(help="attribution, contrast, cosine or one-prompt.")] = "attribution",
+    sae: Saes = [],  # noqa: B006
+    direction: Toward = None,
+    k: Annotated[int, typer.Option(min=1, help="Latents to keep.")] = 20,
+    n: Annotated[int, typer.Option(min=4, help="Harmful fitting prompts to use (one-prompt takes the first).")] = 64,
+    per_site: Annotated[int, typer.Option(help="attribution: candidates of each site by cosine; 0 for all.")] = 10,
+    value: Annotated[float, typer.Option(help="one-prompt: the clamp that candidates are tried at.")] = 8.0,
+    out: Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")] = Path("features.json"),
+    dtype: Dtype = "auto",
+) -> None:
+    """Find the latents that cause refusal, on fitting prompts only."""
+    from demur.audit.feature_study import Finding, find_features, saes_for
+    from demur.engines.hf import HFEngine
+    from demur.saes import save_features
+
+    finding = Finding(method, k, n, per_site or None, value)
+    engine = HFEngine(model, dtype)
+    with progress() as bar:
+        found = find_features(engine, saes_for(engine, sae), finding, direction, bar)
+    save_features(found, out)
+    for feature in found.features:
+        console.print(f"  {feature.site} latent {feature.index}: {feature.score:.4g}", highlight=False)
+    console.print(f"Wrote {out}: {len(found.features)} latents by {method}. Prove them: "
+                  f"demur features verify {model} {out}")  # fmt: skip
+
+
+@app.command("verify")
+def verify(
+    model: Model,
+    features: Annotated[Path, typer.Argument(help="A feature set, from `demur features find`.")],
+    out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path(
+        "runs/verify"
+    ),
+    direction: Toward = None,
+    n: Annotated[int, typer.Option(min=8, help="Held-out harmful requests.")] = 60,
+    randoms: Annotated[int, typer.Option(min=1, help="Matched random sets; the protocol asks for 20.")] = 20,
+    minimal: Annotated[
+        bool, typer.Option("--minimal", help="Find and score the smallest subset that does it.")
+    ] = False,
+    new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=8)] = 24,
+    dtype: Dtype = "auto",
+) -> None:
+    """Prove it: necessity, sufficiency, dose-response, matched random latents, the direction, and the price."""
+    from demur.audit.feature_study import verify_features
+    from demur.engines.hf import HFEngine
+    from demur.saes import load_features
+
+    chosen = load_features(features)
+    with progress() as bar:
+        done = verify_features(HFEngine(model, dtype), chosen, out, direction, n, randoms, minimal, new_tokens, bar)
+    for line in done.summary:
+        console.print(line)
+    shown = [f for f in done.figures if not f.set.startswith("validation")]
+    console.print(outcome_table(shown, f"{model}, {len(chosen.features)} latents, held-out requests"))
+    console.print(f"Wrote {out / 'results.json'} and {out / 'report.html'}.")
+
+
+@app.command("show")
+def show(
+    model: Model,
+    features: Annotated[Path, typer.Argument(help="A feature set.")],
+    text: Annotated[
+        list[Path], typer.Option("--text", help="Plain text files to read besides the built-in prompts.")
+    ] = [],  # noqa: B006
+    direction: Toward = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="Latents to show.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Where to write a page (HTML).")] = None,
+    dtype: Dtype = "auto",
+) -> None:
+    """Look at latents: where they are most active, what they write, how often, how near to refusal."""
+    from demur.audit.feature_study import look_at
+    from demur.engines.hf import HFEngine
+    from demur.reports.looks import looks_html
+    from demur.runs.writing import write_text
+    from demur.saes import load_features
+
+    with progress() as bar:
+        looks = look_at(HFEngine(model, dtype), load_features(features), text, direction, most, bar)
+    for seen in looks:
+        cosine = "" if seen.cosine is None else f", cosine to refusal {seen.cosine:+.2f}"
+        console.print(f"{seen.site} latent {seen.index}: active on {seen.density:.2%} of {seen.tokens} tokens{cosine}",
+                      highlight=False)  # fmt: skip
+        console.print(f"  writes {', '.join(repr(word) for word, _ in seen.promoted)}", highlight=False, markup=False)
+        for passage in seen.contexts[:3]:
+            peak = max(range(len(passage.tokens)), key=lambda i: passage.activations[i])
+            words = [f"[{word}]" if i == peak else word for i, word in enumerate(passage.tokens)]
+            console.print(f"  {max(passage.activations):.1f}  {''.join(words)!r}", highlight=False, markup=False)
+    if out is not None:
+        write_text(out, looks_html(looks, f"{model}: latents of {features.name}"))
+        console.print(f"Wrote {out}.")

@@ -1,0 +1,69 @@
+"""Finding refusal latents from ONE prompt (O'Brien et al. 2411.11296): no data set, no explanations.
+
+Latents that are active on at least two tokens of the model's refusal of one archetypal request are the candidates;
+each is clamped alone, and the ones that raise refusal most are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from demur.engines.hf import HFEngine
+from demur.engines.reading import chat_row, read
+from demur.errors import InputError
+from demur.features.record import check_prompts, check_saes, origin_of
+from demur.interventions import Intervention, clamp
+from demur.saes import SAE, encode
+from demur.types import Conversation, Feature, FeatureSet, Site
+
+Effect = Callable[[Sequence[Intervention]], Sequence[float]]
+"""Interventions -> how much each raises refusal on validation prompts, all in one batched run."""
+
+
+def candidates(
+    engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = 2
+) -> list[Feature]:
+    """Latents active on at least `least` tokens of the refusal; score: on how many of them. All sites, most first."""
+    check_saes(saes)
+    check_prompts([conversation], "harmful")
+    row = chat_row(engine.model, conversation, refusal)
+    if len(row.tokens) - row.prompt_length < least:
+        raise InputError(f"the answer to {conversation.prompt.id!r} has fewer than {least} tokens; give a longer one.")
+    streams = next(iter(read(engine.model, [row], sorted(saes)))).tensors
+    found: list[Feature] = []
+    for site, sae in saes.items():
+        active = (encode(sae, streams[site][0, row.prompt_length :]) > 0).sum(0)
+        found += [Feature(site, int(j), float(active[j])) for j in (active >= least).nonzero()[:, 0]]
+    return sorted(found, key=lambda feature: -feature.score)
+
+
+def one_prompt(
+    engine: HFEngine,
+    conversation: Conversation,
+    refusal: str,
+    saes: Mapping[Site, SAE],
+    value: float,
+    effect: Effect,
+    k: int = 1,
+    least: int = 2,
+    most: int = 400,
+) -> FeatureSet:
+    """The k candidates whose clamp at `value` raises refusal most.
+
+    refusal: the model's own refusal of the conversation's request. effect: scores all candidates' clamps on validation
+    prompts, which must not be test prompts. most: candidates that are tried, those active on most tokens first.
+    Raises InputError when nothing is a candidate.
+    """
+    tried = candidates(engine, conversation, refusal, saes, least)
+    if not tried:
+        raise InputError(f"no latent is active on {least} tokens of the refusal of {conversation.prompt.id!r}; give a "
+                         "longer refusal or an SAE of a later site.")  # fmt: skip
+    total, tried = len(tried), tried[:most]
+    scores = torch.tensor(effect([clamp(saes[f.site], [f.index], value) for f in tried]))
+    order = torch.argsort(scores, descending=True, stable=True)[:k].tolist()
+    kept = tuple(Feature(tried[i].site, tried[i].index, float(scores[i])) for i in order)
+    origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, refusal=refusal,
+                       value=value, least=least, candidates=total, tried=len(tried))  # fmt: skip
+    return FeatureSet(kept, {f.site: saes[f.site].sha256 for f in kept}, origin)

@@ -1,0 +1,113 @@
+"""`patch`: vectors of their own at each of the first positions of a sequence (activation patching)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from demur.errors import BadSpec, BadVector
+from demur.interventions.affine import parse_site
+from demur.interventions.base import Context, Intervention, Resid
+from demur.interventions.tensors import pack, unpack
+from demur.types import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Adds deltas[site][p] at absolute position p, nothing from the last of them on."""
+
+    deltas: Mapping[Site, Tensor]
+    """Site -> float32 [tokens, d_model], or [batch, tokens, d_model] when stacked."""
+    reach = "all"
+
+    @property
+    def sites(self) -> frozenset[Site]:
+        """Where it adds."""
+        return frozenset(self.deltas)
+
+    @property
+    def tokens(self) -> int:
+        """Positions it acts on, over all sites: those below this number."""
+        return max((delta.shape[-2] for delta in self.deltas.values()), default=0)
+
+    def edit(self, resid: Resid, site: Site, context: Context) -> Resid:
+        """x + delta of the position. Added in float32 or wider: patches are differences of streams, often small."""
+        deltas = self.deltas[site]
+        positions = context.positions
+        index = positions.clamp(max=deltas.shape[-2] - 1)
+        if deltas.ndim == 2:
+            here = deltas[index]
+        else:
+            here = deltas.gather(1, index[..., None].expand(-1, -1, deltas.shape[-1]))
+        here = here * (positions < deltas.shape[-2])[..., None]
+        return (resid + here).to(resid.dtype)
+
+    def shape(self) -> tuple[Any, ...]:
+        """The sites: patches of different lengths can be stacked."""
+        return ("patch", *sorted(self.deltas))
+
+    def stack(self, others: Sequence[Any]) -> Patch:
+        """Row i adds others[i]'s vectors."""
+        return type(self)({site: _padded([other.deltas[site] for other in others]) for site in self.deltas})
+
+    def to(self, like: Tensor) -> Patch:
+        """On the device of `like`, in float32 or wider."""
+        return type(self)({
+            site: delta.to(like.device, torch.promote_types(like.dtype, delta.dtype))
+            for site, delta in self.deltas.items()
+        })  # fmt: skip
+
+    def spec(self) -> dict[str, Any]:
+        """Deltas by site."""
+        return {"op": "patch", "deltas": {str(site): pack(self.deltas[site]) for site in sorted(self.deltas)}}
+
+
+def _padded(deltas: list[Tensor]) -> Tensor:
+    rows = deltas[0].new_zeros(len(deltas), max(len(delta) for delta in deltas), deltas[0].shape[-1])
+    for row, delta in zip(rows, deltas, strict=True):
+        row[: len(delta)] = delta
+    return rows
+
+
+def patch(deltas: Mapping[Site, Tensor]) -> Patch:
+    """Add deltas[site][p] to the stream at position p, counted from the sequence's first token, for p < tokens.
+
+    deltas: site -> [tokens, d_model].
+    Patching in another run's activations is adding the difference. Sites may have different numbers of tokens; one
+    whose deltas are all zero (or none) is left out. Raises BadVector for NaN, infinity, or another number of
+    dimensions than two.
+    """
+    checked = {site: _checked(delta, site) for site, delta in deltas.items()}
+    return Patch({site: delta for site, delta in checked.items() if bool(delta.any())})
+
+
+def patched_until(intervention: Intervention | None) -> int:
+    """The first position from which no patch inside the intervention acts; 0 where there is none.
+
+    Wrappers are looked into by the names they keep what they wrap under: `inner`, `parts`.
+    """
+    if intervention is None or isinstance(intervention, Patch):
+        return intervention.tokens if intervention else 0
+    wrapped = (*getattr(intervention, "parts", ()), getattr(intervention, "inner", None))
+    return max(patched_until(one) for one in wrapped)
+
+
+def _checked(delta: Tensor, site: Site) -> Tensor:
+    if delta.ndim != 2 or delta.shape[1] < 2:
+        raise BadVector(f"the patch at {site} has shape {tuple(delta.shape)}; give [tokens, d_model], a row a token.")
+    delta = delta.detach().to(torch.float32).clone()
+    if bad := int((~torch.isfinite(delta)).sum()):
+        raise BadVector(f"the patch at {site}: {bad} of {delta.numel()} entries are NaN or infinite; make it again.")
+    return delta
+
+
+def read_patch(record: dict[str, Any]) -> Patch:
+    """`Patch` from its spec."""
+    deltas = record.get("deltas")
+    if not isinstance(deltas, dict):
+        raise BadSpec("a patch spec needs deltas: {site: tensor [tokens, d_model]}.")
+    return patch({parse_site(key): unpack(value) for key, value in deltas.items()})

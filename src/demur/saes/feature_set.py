@@ -1,0 +1,107 @@
+"""Feature sets as files: JSON with the hash of each site's SAE and everything that made the set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from demur.errors import BadFile, BadSpec
+from demur.runs.writing import write_text
+from demur.saes.load import reload_sae
+from demur.saes.sae import SAE
+from demur.types import POINTS, Feature, FeatureSet, Site
+
+KIND = "demur.features"
+CONVENTION = "layer counts blocks from 0; pre is the input of that block, post its output"
+
+
+def save_features(features: FeatureSet, path: str | Path) -> Path:
+    """Write `path` (JSON), whole or not at all. Returns the path.
+
+    origin["saes"], {site: folder}, is where the command line finds the SAEs. Raises BadSpec for a feature whose
+    site's SAE has no hash in the set, an index or score that is no number, or an origin that JSON cannot hold;
+    OutOfRoom when the disk is full, BadFile when the folder cannot be written.
+    """
+    for feature in features.features:
+        if feature.site not in features.saes:
+            raise BadSpec(f"the set has no SAE hash for its features at {feature.site}; add saes[{feature.site}].")
+        if not _is_index(feature.index) or not _is_score(feature.score):
+            raise BadSpec(f"{feature}: a feature has an index from 0 on and a finite score.")
+    record = {
+        "kind": KIND,
+        "layer_convention": CONVENTION,
+        "features": [{"site": str(f.site), "index": f.index, "score": f.score} for f in features.features],
+        "saes": {str(site): features.saes[site] for site in sorted(features.saes)},
+        "origin": dict(features.origin),
+    }
+    try:
+        record["sha256"] = _seal(record)
+        text = json.dumps(record, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as problem:
+        raise BadSpec(f"the set's origin cannot be written as JSON: {problem}; leave out what is no number or text.") \
+            from problem  # fmt: skip
+    return write_text(path, text + "\n")
+
+
+def load_features(path: str | Path) -> FeatureSet:
+    """Read a feature set. Raises BadFile when it is missing, damaged, or something else."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadFile(f"no feature set at {path}; save_features writes one.") from None
+    except (OSError, ValueError, RecursionError) as problem:
+        raise BadFile(f"{path} is not a readable feature set: {problem}; find the features again.") from problem
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind != KIND:
+        raise BadFile(f"{path} is no demur feature set (kind {str(kind)[:40]!r}); save_features writes one.")
+    try:
+        if _seal(record) != record["sha256"]:
+            raise BadFile(f"{path} does not match its sha256: the file is damaged; find the features again.")
+        features = tuple(Feature(_site(one["site"]), one["index"], one["score"]) for one in record["features"])
+        saes = {_site(site): str(sha256) for site, sha256 in record["saes"].items()}
+        return FeatureSet(features, saes, dict(record["origin"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
+        raise BadFile(f"{path} is not a whole feature set ({problem!r}); find the features again.") from problem
+
+
+def load_saes(features: FeatureSet) -> dict[Site, SAE]:
+    """The SAE of every site that the set has features at, from the folders in origin["saes"], {site: folder}.
+
+    Raises BadFile when a folder is not given, holds no SAE, or holds another than the set's features are of.
+    """
+    folders = features.origin.get("saes")
+    found = {}
+    for site in sorted({feature.site for feature in features.features}):
+        folder = folders.get(str(site)) if isinstance(folders, dict) else None
+        if not isinstance(folder, str) or site not in features.saes:
+            raise BadFile(
+                f"the feature set does not say where its SAE at {site} lies; give its origin "
+                f'"saes": {{"{site}": FOLDER}}.'
+            )
+        found[site] = reload_sae(folder, features.saes[site])
+    return found
+
+
+def _seal(record: dict[str, Any]) -> str:
+    """sha256 over all other fields."""
+    fields = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _site(text: str) -> Site:
+    layer, _, point = text.partition(".")
+    if not re.fullmatch("[0-9]{1,6}", layer) or point not in POINTS:
+        raise ValueError(f"{text!r} is no site")
+    return Site(int(layer), point)
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

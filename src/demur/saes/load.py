@@ -1,0 +1,109 @@
+"""`load_sae`: an SAE of any known format, from a folder or the Hugging Face hub, recognised by its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from demur.errors import BadFile, InputError
+from demur.saes import dictionary_learning, gemma_scope, llama_scope, saelens, sparsify
+from demur.saes.bundled import bundled_sae
+from demur.saes.sae import SAE
+
+_GEMMA_2 = ("config.json", gemma_scope.SAFETENSORS)
+
+FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Path], SAE]]] = {
+    "SAELens": (saelens.FILES, saelens.read),
+    "sparsify": (sparsify.FILES, sparsify.read),
+    "Gemma Scope": ((gemma_scope.NPZ,), gemma_scope.read),
+    "Gemma Scope 2": (_GEMMA_2, gemma_scope.read_2),
+    "Llama Scope": (llama_scope.FILES, llama_scope.read),
+    "Llama Scope R1-Distill": (llama_scope.FILES_R1, llama_scope.read_r1),
+    "dictionary_learning": (dictionary_learning.FILES, dictionary_learning.read),
+}
+"""Format -> the files that mark it, and its reader."""
+
+
+def load_sae(
+    path_or_id: str | Path, subfolder: str = "", *, scale: float | None = None, revision: str | None = None
+) -> SAE:
+    """Read a bundled SAE by name (smollm2-refuser/19.post), the one in a folder, or in `subfolder` on the hub.
+
+    scale: for SAELens' normalize_activations 'expected_average_only_in' alone, whose files leave out what the stream
+    was multiplied by in training (sqrt(d_in) / mean activation norm). revision: the hub's commit or branch.
+
+    Raises BadFile when nothing there is an SAE (with what was looked for), or a file is missing or damaged;
+    UnknownName for an architecture, activation or hook that demur does not have; BadVector for wrong shapes and NaN;
+    InputError when the hub cannot be reached.
+    """
+    if (shipped := bundled_sae(str(path_or_id))) is not None:
+        return replace(_read(shipped, scale), source=str(path_or_id))
+    root = Path(path_or_id).expanduser().absolute()
+    if root.is_dir():
+        return _read(root / subfolder, scale)
+    if isinstance(path_or_id, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id):
+        raise BadFile(f"no folder {path_or_id}; give an SAE's folder, or a hub id as OWNER/NAME with its subfolder.")
+    return _read(_download(path_or_id, subfolder, revision) / subfolder, scale)
+
+
+@lru_cache(maxsize=4)
+def reload_sae(source: str, sha256: str) -> SAE:
+    """The SAE that stood in folder `source` when its hash was `sha256`; the last few are kept.
+
+    source: `SAE.source`, a folder or a bundled name. Raises as `load_sae`, and BadFile when another SAE stands there
+    now.
+    """
+    sae = load_sae(source if bundled_sae(source) else Path(source))
+    if sae.sha256 != sha256:
+        raise BadFile(
+            f"{source} holds an SAE with sha256 {sae.sha256[:12]}..., not {sha256[:12]}...: the file changed; "
+            "give the folder of the right one."
+        )
+    return sae
+
+
+def _read(folder: Path, scale: float | None) -> SAE:
+    if not folder.is_dir():
+        raise BadFile(f"no folder {folder}{_nearby(folder.parent)}; give an SAE's folder.")
+    fits = _formats(folder)
+    if not fits:
+        looked = "; ".join(f"{name}: {' + '.join(files)}" for name, (files, _) in FORMATS.items())
+        raise BadFile(f"{folder} holds no whole SAE{_nearby(folder)}; looked for {looked}.")
+    if fits[0] == "SAELens":
+        return saelens.read(folder, scale)
+    if scale is not None:
+        raise InputError(f"{folder} is a {fits[0]} SAE, which needs no scale (got {scale}); leave it out.")
+    return FORMATS[fits[0]][1](folder)
+
+
+def _formats(folder: Path) -> list[str]:
+    return [name for name, (files, _) in FORMATS.items() if all((folder / file).is_file() for file in files)]
+
+
+def _nearby(folder: Path) -> str:
+    """A hint: what stands there, and the first SAE in the folders just below."""
+    if not folder.is_dir():
+        return ""
+    there = sorted(entry.name for entry in folder.iterdir())
+    below = [name for name in there if _formats(folder / name)]
+    hint = f", but {below[0]}/ does" if below else ""
+    return f" (it has {', '.join(there[:8]) or 'nothing'}{', ...' if len(there) > 8 else ''}{hint})"
+
+
+def _download(repo: str, subfolder: str, revision: str | None) -> Path:
+    """The local snapshot of one SAE's files. Without a subfolder the top level alone is fetched: repositories of
+    SAEs run to hundreds of gigabytes. `config.json` at the top is where sparsify names the model."""
+    from huggingface_hub import snapshot_download
+
+    only, never = ([f"{subfolder}/*", "config.json"], None) if subfolder else (None, ["*/*"])
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=only, ignore_patterns=never))
+    except Exception as problem:  # the hub's own, HTTP's and the disk's errors share no base class
+        line = str(problem).splitlines()[0] if str(problem) else "no message"
+        raise InputError(
+            f"{repo} is no folder here and could not be had from the hub ({type(problem).__name__}: {line}); "
+            "give a local folder, or log in if the repository is gated."
+        ) from problem
