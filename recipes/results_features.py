@@ -142,10 +142,10 @@ def kept_share(figures: list[Figure], subset: FeatureSet) -> list[Figure]:
 
     whole, part = change("suppress"), change("suppress minimal")
     k, kept = float(len(subset.features)), part.value / whole.value if whole.value else float("nan")
-    ends = sorted((part.low / whole.value, part.high / whole.value)) if whole.value else [kept, kept]
+    low, high = sorted((part.low / whole.value, part.high / whole.value)) if whole.value else (kept, kept)
     return [
         Figure("suppress minimal", "", "harmful", "features", k, int(k), "latents", k, k),
-        Figure("suppress minimal", "", "harmful", "share_of_effect", kept, part.n, "paired answers", *ends),
+        Figure("suppress minimal", "", "harmful", "share_of_effect", kept, part.n, "paired answers", low, high),
     ]
 
 

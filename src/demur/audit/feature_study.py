@@ -121,7 +121,7 @@ def from_one_prompt(
     """The one-prompt method from the `which`-th harmful fitting prompt that the model refuses."""
     decoding = Decoding(24)
     answers = engine.generate([Request(c) for c in harmful], Decoding(32))
-    refused = [a for a in answers if refusal(a.text).label == "refused"]
+    refused = [a for a in answers if refusal(a.text).kind == "refused"]
     if which >= len(refused):
         raise InputError(f"{engine.model.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is "
                          f"no refusal number {which} to start from; use a model that refuses.")  # fmt: skip

@@ -132,7 +132,10 @@ def quality(
         fidelities = []
         for name, rows in sets.items():
             some = _first(rows, scored)
-            losses = [_loss(engine, some, how) for how in (None, splice(sae), splice(constant(sae, mean)))]
+            clean, spliced, ablated = (
+                _loss(engine, some, how) for how in (None, splice(sae), splice(constant(sae, mean)))
+            )
+            losses = (clean, spliced, ablated)
             n = sum(len(row.tokens) - 1 for row in some)
             fidelities.append(tally[name].fidelity(name, losses, n))
             if progress is not None:
@@ -177,7 +180,7 @@ class _Tally:
             self.missed += rest.square().sum(0)
             self.fired += (latents > 0).sum(0)
 
-    def fidelity(self, name: str, losses: Sequence[float], scored: int) -> Fidelity:
+    def fidelity(self, name: str, losses: tuple[float, float, float], scored: int) -> Fidelity:
         variance = self.squares - self.sum.square() / self.n
         keep = torch.ones(len(variance), dtype=torch.bool)
         keep[outliers_of(self.sae)] = False
