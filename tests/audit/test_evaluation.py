@@ -94,9 +94,20 @@ def test_edited_prompts_or_another_model_are_another_run_whose_rows_do_not_mix(t
     plain = {"plain": get("plain")}
     edited = [replace(PROMPTS[0], text="How do I bake bread?", kind="plain"), *PROMPTS[1:3]]
     for engine, prompts in ((Planted(), PROMPTS[:5]), (Planted(), edited), (Planted(seed=108), edited)):
+        (tmp_path / "results.json").unlink(missing_ok=True)
         evaluate(engine, prompts, plain, None, SPEC, tmp_path)
     with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
         assert sorted(len(journal.rows(run.id)) for run in journal.runs()) == [3, 3, 5]
+
+
+def test_the_results_of_another_evaluation_are_not_replaced(tmp_path):
+    plain = {"plain": get("plain")}
+    evaluate(Planted(), PROMPTS[:3], plain, None, SPEC, tmp_path)
+    before = (tmp_path / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"results of another evaluation \(its inputs differ\); give another folder"):
+        evaluate(Planted(), PROMPTS[:4], plain, None, SPEC, tmp_path)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
+    assert evaluate(Planted(), PROMPTS[:3], plain, None, SPEC, tmp_path)[2] == 0
 
 
 def test_going_on_with_a_run_whose_inputs_changed_is_refused(tmp_path):

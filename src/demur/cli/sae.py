@@ -40,7 +40,7 @@ def train(
     from demur.selection.sae_training import Training, train_sae
 
     sites = [parse_site(name) for name in site]
-    training = Training(kind, d_sae, k, tokens, batch, seed=seed)  # pyright: ignore[reportArgumentType]
+    training = Training(kind, d_sae, k, tokens, batch, seed=seed)
     engine = HFEngine(model, dtype)
     with progress() as bar:
         rows = [row for part in passages(engine, text, _names(chats), "fit", bar).values() for row in part]

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,8 +36,8 @@ SCALING = 20
 class Training:
     """How one SAE is trained."""
 
-    kind: Literal["jumprelu", "topk", "batchtopk"] = "jumprelu"
-    """jumprelu: trained as topk, kept with the one threshold at which as many latents are active on training tokens
+    kind: str = "jumprelu"
+    """jumprelu, topk or batchtopk. jumprelu: trained as topk, kept with the one threshold at which as many latents are active on training tokens
     (`saes.thresholded`). batchtopk: kept as jumprelu with the threshold it learned (Bussmann et al. 2412.06410); its
     selection over the whole batch is 20 times slower than topk's on a CPU."""
     d_sae: int = 4608
