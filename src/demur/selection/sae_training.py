@@ -37,9 +37,9 @@ class Training:
     """How one SAE is trained."""
 
     kind: str = "jumprelu"
-    """jumprelu, topk or batchtopk. jumprelu: trained as topk, kept with the one threshold at which as many latents are active on training tokens
-    (`saes.thresholded`). batchtopk: kept as jumprelu with the threshold it learned (Bussmann et al. 2412.06410); its
-    selection over the whole batch is 20 times slower than topk's on a CPU."""
+    """jumprelu, topk or batchtopk. jumprelu: trained as topk, kept with the one threshold at which as many latents are
+    active on training tokens (`saes.thresholded`). batchtopk: kept as jumprelu with the threshold it learned (Bussmann
+    et al. 2412.06410); its selection over the whole batch is 20 times slower than topk's on a CPU."""
     d_sae: int = 4608
     """Number of latents."""
     k: int = 56
