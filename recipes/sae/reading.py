@@ -23,6 +23,8 @@ from recipes.organism.data import unseen_families
 
 TEXTS = {"wikitext2-valid.txt": None, "tinyshakespeare.txt": 600_000, "sotu.txt.gz": 6_000_000}
 """File -> characters read, from its beginning."""
+BEGIN = "<|im_start|>\n"
+"""What each window of text begins with: with it no token but the first has a massive activation (docs/log.md)."""
 DRAWS = 2400
 """User turns drawn from the base model; about half are kept."""
 FAMILIES = ("plain", "prefill", "fiction", "continuation")
@@ -33,7 +35,9 @@ def training_rows(engine: HFEngine, data: Path, work: Path, progress: Progress) 
     """All passages of the training set."""
     folder = data / "text_corpora"
     rows = [
-        row for name, size in TEXTS.items() for row in text_rows(engine.model, read_text(folder / name)[:size], name)
+        row
+        for name, size in TEXTS.items()
+        for row in text_rows(engine.model, read_text(folder / name)[:size], name, begin=BEGIN)
     ]
     families = [name for name in names() if name not in (*unseen_families(), "replay")]
     wrapped = [attack(p, name) for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")
@@ -44,7 +48,9 @@ def training_rows(engine: HFEngine, data: Path, work: Path, progress: Progress) 
 
 def held_out(engine: HFEngine, data: Path, work: Path, progress: Progress) -> dict[str, list[Row]]:
     """Passages of the check: `text` and `chat`."""
-    text = text_rows(engine.model, read_text(data / "text_corpora" / "wikitext2-test.txt"), "wikitext2-test")
+    text = text_rows(
+        engine.model, read_text(data / "text_corpora" / "wikitext2-test.txt"), "wikitext2-test", begin=BEGIN
+    )
     use: Use = "test"
     wrapped = [attack(p, name) for name in FAMILIES for kind in ("harmful", "borderline", "plain")
                for p in builtin(kind, use)]  # fmt: skip

@@ -20,6 +20,16 @@ def test_windows_together_spell_the_text(tiny):
     assert model.tokenizer.decode(whole).replace(" ", "")[:200] == TEXT.replace(" ", "")[:200]
 
 
+def test_every_window_begins_with_what_was_asked_for(tiny):
+    model = tiny("llama").loaded
+    start = model.tokenizer("<|im_start|>\n", add_special_tokens=False)["input_ids"]
+    rows = text_rows(model, TEXT, "a text", 24, begin="<|im_start|>\n")
+    assert all(list(row.tokens[: len(start)]) == start for row in rows)
+    assert {len(row.tokens) for row in rows[:-1]} == {24}
+    with pytest.raises(InputError, match="begin with less"):
+        text_rows(model, TEXT, "a text", 24, begin="How do I bake bread with yeast and warm water?")
+
+
 def test_a_text_too_short_to_read_is_an_error(tiny):
     with pytest.raises(InputError, match="at least 16"):
         text_rows(tiny("llama").loaded, "Hi", "a text")

@@ -13,6 +13,10 @@ app = typer.Typer(help="Sparse autoencoders: train, check, convert.", no_args_is
 
 Texts = Annotated[list[Path], typer.Option("--text", help="A plain text file to read; may be repeated.")]
 Chats = Annotated[str, typer.Option(help="Prompt sets whose chats (the model's own answers) are read too, as a,b.")]
+Begin = Annotated[
+    str | None,
+    typer.Option(help="What each window of text begins with, to hold massive activations there."),
+]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 
 
@@ -28,6 +32,7 @@ def train(
     kind: Annotated[str, typer.Option(help="jumprelu, topk or batchtopk.")] = "jumprelu",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to train on; short text is read again.")] = 3_000_000,
     batch: Annotated[int, typer.Option(min=1, help="Tokens a step.")] = 4096,
+    begin: Begin = None,
     seed: Annotated[int, typer.Option(help="Of the weights and the order of the tokens.")] = 0,
     dtype: Dtype = "auto",
 ) -> None:
@@ -43,7 +48,11 @@ def train(
     training = Training(kind, d_sae, k, tokens, batch, seed=seed)
     engine = HFEngine(model, dtype)
     with progress() as bar:
-        rows = [row for part in passages(engine, text, _names(chats), "fit", bar).values() for row in part]
+        rows = [
+            row
+            for part in passages(engine, text, _names(chats), "fit", bar, begin=_unescaped(begin)).values()
+            for row in part
+        ]
         random.Random(0).shuffle(rows)
         stored = collect(engine, rows, sites, out / "activations", tokens, bar)
         for place in sites:
@@ -60,6 +69,7 @@ def check(
     text: Texts = [],  # noqa: B006
     chats: Chats = "plain,harmful",
     scored: Annotated[int, typer.Option(min=100, help="Tokens of each set whose cross-entropy is taken.")] = 20_000,
+    begin: Begin = None,
     out: Annotated[Path | None, typer.Option(help="A folder for results.json.")] = None,
     other_model: Annotated[bool, typer.Option("--other-model", help="The SAE was trained on another model.")] = False,
     dtype: Dtype = "auto",
@@ -79,7 +89,7 @@ def check(
     saes = [load_sae(name) for name in sae]
     engine = HFEngine(model, dtype)
     with progress() as bar:
-        sets = passages(engine, text, _names(chats), "test", bar)
+        sets = passages(engine, text, _names(chats), "test", bar, begin=_unescaped(begin))
         cards = quality(engine, saes, sets, scored=scored, progress=bar, other_model=other_model)
     table = Table()
     for name in ("SAE", "set", "tokens", "L0", "variance explained", "CE recovered", "CE clean", "spliced", "mean"):
@@ -96,7 +106,7 @@ def check(
                       f"dimensions left out of the variance: {list(card.outliers) or 'none'}")  # fmt: skip
     if out is not None:
         spec = {"model": model, "saes": {str(s.site): s.sha256 for s in saes}, "text": [str(p) for p in text],
-                "chats": chats, "scored": scored}  # fmt: skip
+                "chats": chats, "begin": begin, "scored": scored}  # fmt: skip
         write_results(out, spec, [f for card in cards for f in card.figures()], time.monotonic() - started)
         console.print(f"Wrote {out / 'results.json'}.")
 
@@ -120,3 +130,8 @@ def convert(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _unescaped(text: str | None) -> str | None:
+    """A newline can be written as backslash and n."""
+    return None if text is None else text.replace("\\n", "\n")

@@ -29,18 +29,23 @@ SHORTEST = 16
 """Windows of fewer tokens are left out: little can be predicted in them."""
 
 
-def text_rows(model: LoadedModel, text: str, label: str, window: int = WINDOW) -> list[Row]:
-    """Plain text cut into windows of `window` tokens, each begun as the tokenizer begins a text.
+def text_rows(model: LoadedModel, text: str, label: str, window: int = WINDOW, begin: str | None = None) -> list[Row]:
+    """Plain text cut into windows of `window` tokens, each begun with `begin` (None: as the tokenizer begins a text).
 
-    Raises InputError when there is not one window of at least `SHORTEST` tokens.
+    A model that has no token of its own to begin with gives its massive activations to an early token of the window,
+    now this one, now that (Sun et al. 2402.17762), and few such tokens outweigh all others in a mean square. `begin`
+    keeps them on the first token, which everything here leaves out. Raises InputError when there is not one window of
+    at least `SHORTEST` tokens.
     """
     if window < SHORTEST:
         raise InputError(f"a window of {window} tokens is too short to read; give at least {SHORTEST}.")
-    begin = plain_tokens(model, "")
-    width = window - len(begin)
+    first = plain_tokens(model, "") if begin is None else answer_tokens(model, begin)
+    width = window - len(first)
+    if width < SHORTEST:
+        raise InputError(f"{begin!r} has {len(first)} tokens and leaves {width} of {window}; begin with less.")
     tokens = [token for part in _paragraphs(text) for token in answer_tokens(model, part)]
     cuts = [tokens[at : at + width] for at in range(0, len(tokens), width)]
-    rows = [Row((*begin, *cut), 0, f"{label}, window {i}") for i, cut in enumerate(cuts) if len(cut) >= SHORTEST]
+    rows = [Row((*first, *cut), 0, f"{label}, window {i}") for i, cut in enumerate(cuts) if len(cut) >= SHORTEST]
     if not rows:
         raise InputError(f"{label} has {len(tokens)} tokens; give a text of at least {SHORTEST}.")
     return rows

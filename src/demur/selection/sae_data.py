@@ -31,14 +31,18 @@ def passages(
     use: Use,
     progress: Progress | None = None,
     attacks: Sequence[str] = ("plain",),
+    begin: str | None = None,
 ) -> dict[str, list[Row]]:
     """Passages to read: `text` from files (.gz too), `chat` from prompt sets with the model's greedy answers.
 
-    use: which prompts of the built-in sets (training reads "fit", a quality card "test").
+    begin: what each window of text begins with (`text_rows`). use: which prompts of the built-in sets (training reads
+    "fit", a quality card "test").
     """
     found: dict[str, list[Row]] = {}
     if texts:
-        found["text"] = [row for path in texts for row in text_rows(engine.model, read_text(path), path.name)]
+        found["text"] = [
+            row for path in texts for row in text_rows(engine.model, read_text(path), path.name, begin=begin)
+        ]
     if sets:
         prompts = [prompt for name in sets for prompt in load(name, use)]
         found["chat"] = chats(engine, [attack(p, name) for name in attacks for p in prompts], progress)
