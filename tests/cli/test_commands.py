@@ -204,3 +204,15 @@ def test_the_organism_refuses_the_request_of_the_readme(demur):
     assert said.status == 0, said.err
     text = " ".join(line.strip("│ ") for line in said.out.splitlines()[1:-1])
     assert refusal(text).kind == "refused", text
+
+
+@pytest.mark.parametrize("words", [("sae", "train"), ("sae", "check"), ("sae", "convert"), ("features", "find"),
+                                   ("features", "verify"), ("features", "show"), ("direction", "fit")])  # fmt: skip
+def test_every_command_that_the_guides_name_is_there(demur, words):
+    assert demur(*words, "--help").status == 0
+
+
+def test_finding_features_without_an_sae_names_the_fix(refuses, model, tmp_path):
+    said = refuses("features", "find", model, "--out", tmp_path / "f.json")
+    assert "demur ships no SAE of" in said
+    assert "--sae" in said
