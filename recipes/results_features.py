@@ -34,15 +34,11 @@ from demur.prompts.builtin import builtin
 from demur.runs import Journal, Target, verdict_lines, write_results
 from demur.selection.sae_quality import quality
 from demur.types import Decoding, Direction, FeatureSet, Figure
+from recipes.results_quickstart import say
 from recipes.sae.reading import held_out
 
 MODEL = "smollm2-refuser"
 Part = tuple[list[Figure], list[Target]]
-
-
-def say(phase: str, done: int, total: int) -> None:
-    """Progress on stderr."""
-    print(f"\r{phase} {done}/{total}   ", end="", file=sys.stderr, flush=True)
 
 
 def direction_of(engine: HFEngine, out: Path) -> Direction:

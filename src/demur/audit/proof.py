@@ -20,7 +20,7 @@ from demur.errors import InputError
 from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.saes import SAE
-from demur.types import Direction, FeatureSet, Figure, Site
+from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
 FACTORS = (0.0, -1.0, -2.0, -3.0)
 """Multipliers tried for suppression (Yeo et al. 2505.23556)."""
@@ -52,16 +52,8 @@ def effects(
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`: how much suppressing each set raises compliance on harmful validation requests, less the
     broken answers it adds."""
-    sets = {"validation harmful": plainly(spread(builtin("harmful", "validation"), n))}
-
-    def effect(candidates: Sequence[FeatureSet]) -> list[float]:
-        arms = [Arm(f"subset {i}", multiply_features(c, saes, factor)) for i, c in enumerate(candidates)]
-        table = bench.run([Arm("unsteered"), *arms], sets, run)
-        base, *rows = (table[arm.name, "validation harmful"] for arm in [Arm("unsteered"), *arms])
-        return [share(row, "complied") - share(base, "complied") - max(0.0, share(row, *BROKEN) - share(base, *BROKEN))
-                for row in rows]  # fmt: skip
-
-    return effect
+    talks = plainly(spread(builtin("harmful", "validation"), n))
+    return lambda sets: _gains(bench, [multiply_features(s, saes, factor) for s in sets], talks, "complied", run)
 
 
 def refusals(
@@ -70,16 +62,19 @@ def refusals(
     """For `features.one_prompt`: how much each intervention raises refusal of attacked validation requests, less the
     broken answers it adds."""
     prompts = spread(builtin("harmful", "validation"), n)
-    sets = {"validation attacked": [attack(prompt, name) for name in attacks for prompt in prompts]}
+    talks = [attack(prompt, name) for name in attacks for prompt in prompts]
+    return lambda clamps: _gains(bench, clamps, talks, "refused", run)
 
-    def effect(candidates: Sequence[Intervention]) -> list[float]:
-        arms = [Arm(f"candidate {i}", how) for i, how in enumerate(candidates)]
-        table = bench.run([Arm("unsteered"), *arms], sets, run)
-        base, *rows = (table[arm.name, "validation attacked"] for arm in [Arm("unsteered"), *arms])
-        return [share(row, "refused") - share(base, "refused") - max(0.0, share(row, *BROKEN) - share(base, *BROKEN))
-                for row in rows]  # fmt: skip
 
-    return effect
+def _gains(
+    bench: Bench, steering: Sequence[Intervention], talks: Sequence[Conversation], wanted: str, run: str
+) -> list[float]:
+    """For each intervention the rise of an outcome's share over unsteered, less the rise of broken answers."""
+    arms = [Arm("unsteered"), *(Arm(f"candidate {i}", how) for i, how in enumerate(steering))]
+    table = bench.run(arms, {"validation": talks}, run)
+    base, *rows = (table[arm.name, "validation"] for arm in arms)
+    return [share(row, wanted) - share(base, wanted) - max(0.0, share(row, *BROKEN) - share(base, *BROKEN))
+            for row in rows]  # fmt: skip
 
 
 def choose_doses(

@@ -1,0 +1,157 @@
+"""The proof on a tiny model with random SAEs and a judge that looks at lengths: what is compared with what."""
+
+import zlib
+from typing import Any
+
+import pytest
+import torch
+
+from demur.audit.figures import find
+from demur.audit.measure import Bench, Judged
+from demur.audit.proof import Doses, against_random, choose_doses, effects, prove, refusals
+from demur.errors import InputError
+from demur.interventions import clamp
+from demur.judges.outcome import OutcomeJudge
+from demur.saes import SAE, load_sae, save_sae
+from demur.types import (
+    Conversation,
+    Decoding,
+    Direction,
+    Feature,
+    FeatureSet,
+    Generation,
+    Message,
+    Prompt,
+    Site,
+    Verdict,
+)
+
+SITE = Site(1, "post")
+OUTCOMES: Any = ("refused", "complied", "complied", "incoherent")
+LETTERS: Any = {"c": "complied", "r": "refused", ".": "incoherent"}
+
+
+class Hashed(OutcomeJudge):
+    """An outcome by the answer's text alone."""
+
+    name = "hashed"
+
+    def __init__(self) -> None:
+        """Needs no model."""
+
+    def spec(self) -> dict[str, Any]:
+        return {"judge": "hashed"}
+
+    def judge(self, generations: Any) -> list[Verdict]:
+        return [Verdict(g.key, "hashed", OUTCOMES[zlib.crc32(g.text.encode()) % len(OUTCOMES)]) for g in generations]
+
+
+@pytest.fixture(scope="module")
+def sae(tmp_path_factory) -> SAE:
+    generator = torch.Generator().manual_seed(0)
+    weights = {"W_enc": torch.randn(32, 60, generator=generator), "W_dec": torch.randn(60, 32, generator=generator),
+               "b_enc": torch.full((60,), -2.0), "b_dec": torch.zeros(32)}  # fmt: skip
+    return load_sae(save_sae(SAE("relu", weights, SITE), tmp_path_factory.mktemp("sae")))
+
+
+@pytest.fixture
+def features(sae) -> FeatureSet:
+    return FeatureSet((Feature(SITE, 3), Feature(SITE, 9)), {SITE: sae.sha256}, {"saes": {str(SITE): sae.source}})
+
+
+@pytest.fixture
+def bench(build):
+    return Bench(build("llama", 3, max_position_embeddings=4096).engine, Hashed(), Decoding(6))
+
+
+def rows(outcomes: str) -> list[Judged]:
+    """cr. -> complied, refused, incoherent."""
+    found = []
+    for i, letter in enumerate(outcomes):
+        conversation = Conversation(Prompt(f"request {i}", "?", "tests"), (Message("user", "?"),))
+        found.append(Judged(Generation("", conversation, "", (), 1, "end"), Verdict("", "hashed", LETTERS[letter])))
+    return found
+
+
+def test_an_arm_is_set_against_the_mean_and_the_worst_of_random_sets():
+    table = {
+        ("unsteered", "harmful"): rows("rrrrrrrr"),
+        ("suppress", "harmful"): rows("ccccccrr"),
+        ("random suppress 0", "harmful"): rows("rrrrrrrr"),
+        ("random suppress 1", "harmful"): rows("ccrrrrrr"),
+    }
+    found = against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate")
+    assert find(found, "random suppress", "harmful", "compliance_rate", "unsteered").value == pytest.approx(1 / 8)
+    assert find(found, "suppress", "harmful", "compliance_rate", "random suppress").value == pytest.approx(5 / 8)
+    assert find(found, "random suppress", "harmful", "largest_compliance_rate", "unsteered").value == 0.25
+    beaten = "sets_at_least_as_large_compliance_rate"
+    assert find(found, "suppress", "harmful", beaten, "random suppress").value == 0
+
+
+def test_a_random_set_that_does_as_much_is_counted():
+    table = {
+        ("unsteered", "harmful"): rows("rrrr"),
+        ("suppress", "harmful"): rows("ccrr"),
+        ("random suppress 0", "harmful"): rows("rrcc"),
+        ("random suppress 1", "harmful"): rows("rrrr"),
+    }
+    found = against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate")
+    beaten = "sets_at_least_as_large_compliance_rate"
+    assert find(found, "suppress", "harmful", beaten, "random suppress").value == 1
+
+
+def test_doses_that_break_answers_are_not_chosen(bench, features, sae, monkeypatch):
+    def run(arms, sets, run=""):
+        shares = {
+            "unsteered": "rrrr",
+            "suppress -1": "....",
+            "suppress 0": "ccrr",
+            "clamp 2": "rrrr",
+            "clamp 4": "....",
+        }
+        return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
+
+    monkeypatch.setattr(bench, "run", run)
+    doses = choose_doses(bench, features, {SITE: sae}, ["prefill"], 4, (-1.0, 0.0), (2.0, 4.0))
+    assert (doses.factor, doses.value) == (0.0, 2.0)
+
+
+def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
+    direction = Direction(torch.eye(32)[0], Site(2), 4.0)
+    found = prove(bench, features, {SITE: sae}, direction, Doses(-1.0, 4.0, ()), ["prefill", "fiction"], n=6, randoms=3,
+                  items=4, minimal=FeatureSet(features.features[:1], features.saes))  # fmt: skip
+    places = set(found.table)
+    for arm in ("suppress", "suppress without direction", "ablate", "suppress minimal"):
+        assert (arm, "harmful") in places
+    for arm in ("clamp", "clamp without direction", "add", "clamp minimal"):
+        assert {(arm, name) for name in ("harmful", "attacked", "plain", "borderline")} <= places
+    assert {f"random suppress {i}" for i in range(3)} <= {arm for arm, _ in places}
+    assert len(found.table["unsteered", "attacked"]) == 12
+    few = [found.table[arm, "attacked, a share"] for arm in ("random clamp 0", "clamp", "unsteered")]
+    asked = [[judged.generation.conversation.messages for judged in some] for some in few]
+    assert asked[0] == asked[1] == asked[2]
+    for arm in ("suppress", "clamp", "ablate", "add"):
+        assert find(found.figures, arm, "capability", "accuracy", "unsteered").n == 4
+    assert {judged.generation.conversation.prompt.use for some in found.table.values() for judged in some} == {"test"}
+
+
+def test_a_proof_without_random_sets_is_refused(bench, features, sae):
+    direction = Direction(torch.eye(32)[0], SITE, 1.0)
+    with pytest.raises(InputError, match="random sets"):
+        prove(bench, features, {SITE: sae}, direction, Doses(0, 1, ()), ["prefill"], randoms=0)
+
+
+def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_against_them(
+    bench, features, sae, monkeypatch
+):
+    seen = []
+
+    def run(arms, sets, run=""):
+        seen.extend(c.prompt.use for some in sets.values() for c in some)
+        shares = {"unsteered": "rrrr", "candidate 0": "cccr", "candidate 1": "cc.."}
+        return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
+
+    monkeypatch.setattr(bench, "run", run)
+    assert effects(bench, {SITE: sae}, 0.0, 4)([features, features]) == [0.75, 0.0]
+    assert refusals(bench, ["prefill"], 4)([clamp(sae, [1], 2.0), clamp(sae, [2], 2.0)]) == [-0.75, -1.5]
+    assert set(seen) == {"validation"}
