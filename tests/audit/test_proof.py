@@ -138,7 +138,7 @@ def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
 def test_a_proof_without_random_sets_is_refused(bench, features, sae):
     direction = Direction(torch.eye(32)[0], SITE, 1.0)
     with pytest.raises(InputError, match="random sets"):
-        prove(bench, features, {SITE: sae}, direction, Doses(0, 1, ()), ["prefill"], randoms=0)
+        prove(bench, features, {SITE: sae}, direction, Doses(0.0, 1.0, ()), ["prefill"], randoms=0)
 
 
 def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_against_them(
