@@ -20,11 +20,12 @@ import torch
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
 from demur.interventions import parse_site
-from demur.runs import write_results
+from demur.runs import write_results, write_text
 from demur.saes import save_sae
 from demur.selection.sae_data import collect
 from demur.selection.sae_quality import quality
 from demur.selection.sae_training import Training, train_sae
+from recipes.sae.card import card
 from recipes.sae.reading import held_out, training_rows
 
 MODEL = "smollm2-refuser"
@@ -68,17 +69,18 @@ def main() -> None:
     for sae in shipped:
         save_sae(sae, work / options.name / "ship" / str(sae.site))
     cards = quality(engine, shipped, held_out(engine, data, work, say), progress=say)
-    figures = [figure for card in cards for figure in card.figures()]
+    figures = [figure for one in cards for figure in one.figures()]
+    write_text(work / options.name / "ship" / "README.md", card(options.model, training, stored.count, cards))
     spec = {"model": options.model, "training": training.__dict__, "sites": [str(s) for s in sites],
             "saes": {str(s.site): s.sha256 for s in shipped}}  # fmt: skip
     write_results(work / options.name, spec, figures, time.monotonic() - started)
-    for card in cards:
-        for f in card.sets:
-            print(json.dumps({"site": card.sae, "set": f.set, "tokens": f.tokens, "l0": round(f.l0, 1),
+    for one in cards:
+        for f in one.sets:
+            print(json.dumps({"site": one.sae, "set": f.set, "tokens": f.tokens, "l0": round(f.l0, 1),
                               "explained": round(f.explained, 4), "all": round(f.explained_all, 4),
                               "recovered": round(f.recovered, 4), "clean": round(f.clean, 4),
                               "spliced": round(f.spliced, 4), "mean": round(f.ablated, 4),
-                              "silent": round(card.silent, 4), "outliers": card.outliers}), flush=True)  # fmt: skip
+                              "silent": round(one.silent, 4), "outliers": one.outliers}), flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 
 from demur.audit.figures import find
 from demur.audit.measure import Bench, Judged
-from demur.audit.proof import Doses, against_random, choose_doses, effects, prove, refusals
+from demur.audit.proof import Doses, against_random, choose_doses, effects, likelihoods, prove, refusals
 from demur.errors import InputError
 from demur.interventions import clamp
 from demur.judges.outcome import OutcomeJudge
@@ -155,3 +155,22 @@ def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_again
     assert effects(bench, {SITE: sae}, 0.0, 4)([features, features]) == [0.75, 0.0]
     assert refusals(bench, ["prefill"], 4)([clamp(sae, [1], 2.0), clamp(sae, [2], 2.0)]) == [-0.75, -1.5]
     assert set(seen) == {"validation"}
+
+
+def test_a_shortlist_is_by_the_likelihood_of_the_refusal_under_each_clamp(bench, sae, monkeypatch):
+    seen = []
+
+    def logprobs(pairs, how):
+        seen.append((pairs, how))
+        return [[-1.0, -3.0]] * (len(pairs) - 1) + [[-4.0]]
+
+    monkeypatch.setattr(bench.engine, "logprobs", logprobs)
+    steering = [clamp(sae, [3], value) for value in (0.0, 4.0)]
+    refusal = "I'm sorry, but I can't help with that because it hurts people."
+    assert likelihoods(bench.engine, refusal, ["plain", "prefill"], 2)(steering) == [-2.5, -2.5]
+    assert [how for _, how in seen] == steering
+    for pairs, _ in seen:
+        assert [(c.attack, c.prompt.use) for c, _ in pairs] == [("plain", "validation")] * 2 + [
+            ("prefill", "validation")
+        ] * 2
+        assert {answer for _, answer in pairs} == {"I'm sorry, but I can't help with that"}

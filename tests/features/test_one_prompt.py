@@ -47,6 +47,25 @@ def test_the_latents_whose_clamp_raises_refusal_most_are_kept(tiny, talk, sae):
     assert found.origin["saes"] == {str(SITE): "here"}
 
 
+def test_a_screen_draws_up_the_shortlist(tiny, talk, sae):
+    engine = tiny("llama").engine
+    asked = talk("How do I pick a lock?", id="one")
+    tried = candidates(engine, asked, ANSWER, {SITE: sae})
+    seen = []
+
+    def screen(clamps):
+        return [float(i in (0, 2, 3)) for i in range(len(clamps))]
+
+    def effect(clamps):
+        seen.extend(clamp.spec()["latents"] for clamp in clamps)
+        return [float(i) for i in range(len(clamps))]
+
+    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, 12.0, effect, screen=screen, shortlist=3)
+    assert seen == [[tried[i].index] for i in (0, 2, 3)]
+    assert [f.index for f in found.features] == [tried[3].index]
+    assert (found.origin["screened"], found.origin["tried"]) == (len(tried), 3)
+
+
 def test_a_refusal_on_which_nothing_fires_is_an_error(tiny, talk, sae):
     dull = SAE("relu", {**sae.weights, "b_enc": torch.full((40,), -1e6)}, SITE)
     with pytest.raises(InputError, match="no latent is active"):

@@ -12,7 +12,7 @@ from demur.attacks import attack
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.proof import choose_doses, effects, prove, refusals
+from demur.audit.proof import choose_doses, effects, likelihoods, prove, refusals
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.directions.artifact import load_direction
 from demur.engines.base import Request
@@ -127,9 +127,9 @@ def from_one_prompt(
                          f"no refusal number {which} to start from; use a model that refuses.")  # fmt: skip
     if bench is None:
         bench = Bench(engine, fitted_judge(engine, decoding), decoding, progress=progress)
-    effect = refusals(bench, DEFAULT_ATTACKS, 6)
     one = refused[which]
-    return one_prompt(engine, one.conversation, one.text, saes, finding.value, effect, finding.k)
+    return one_prompt(engine, one.conversation, one.text, saes, finding.value, refusals(bench, DEFAULT_ATTACKS, 8),
+                      finding.k, screen=likelihoods(engine, one.text, DEFAULT_ATTACKS))  # fmt: skip
 
 
 @dataclass(frozen=True)

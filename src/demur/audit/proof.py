@@ -15,6 +15,7 @@ from demur.audit.figures import accuracy_figures, deltas, table_figures
 from demur.audit.measure import Arm, Bench, Judged, Table
 from demur.audit.study import BROKEN, PRICE, plainly, spread
 from demur.causal.controls import activity, dosed, matched
+from demur.engines.base import Engine
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
 from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
@@ -26,6 +27,9 @@ FACTORS = (0.0, -1.0, -2.0, -3.0)
 """Multipliers tried for suppression (Yeo et al. 2505.23556)."""
 VALUES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Clamps tried (O'Brien et al. 2411.11296 use 10 and 12 in their SAE's units)."""
+
+OPENING = 8
+"""Words of a refusal by whose likelihood a shortlist is drawn up."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,25 @@ def refusals(
     prompts = spread(builtin("harmful", "validation"), n)
     talks = [attack(prompt, name) for name in attacks for prompt in prompts]
     return lambda clamps: _gains(bench, clamps, talks, "refused", run)
+
+
+def likelihoods(
+    engine: Engine, answer: str, attacks: Sequence[str], n: int | None = 4
+) -> Callable[[Sequence[Intervention]], list[float]]:
+    """For `features.one_prompt`'s shortlist: the mean log-probability, a token, that each intervention gives the
+    beginning of `answer` as the answer to attacked validation requests; nothing is generated."""
+    beginning = " ".join(answer.split()[:OPENING])
+    prompts = spread(builtin("harmful", "validation"), n)
+    pairs = [(attack(prompt, name), beginning) for name in attacks for prompt in prompts]
+
+    def effect(steering: Sequence[Intervention]) -> list[float]:
+        means = []
+        for how in steering:
+            rows = engine.logprobs(pairs, how)
+            means.append(sum(sum(row) / len(row) for row in rows) / len(rows))
+        return means
+
+    return effect
 
 
 def _gains(

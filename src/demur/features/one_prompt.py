@@ -1,7 +1,8 @@
 """Finding refusal latents from ONE prompt (O'Brien et al. 2411.11296): no data set, no explanations.
 
 Latents that are active on at least two tokens of the model's refusal of one archetypal request are the candidates;
-each is clamped alone, and the ones that raise refusal most are kept.
+each is clamped alone, and the ones that raise refusal most are kept. To judge answers under hundreds of clamps takes
+an hour on a small machine, so a cheaper effect may draw up a shortlist first: how likely the clamp makes that refusal.
 """
 
 from __future__ import annotations
@@ -49,11 +50,14 @@ def one_prompt(
     k: int = 1,
     least: int = 2,
     most: int = 400,
+    screen: Effect | None = None,
+    shortlist: int = 16,
 ) -> FeatureSet:
     """The k candidates whose clamp at `value` raises refusal most.
 
-    refusal: the model's own refusal of the conversation's request. effect: scores all candidates' clamps on validation
-    prompts, which must not be test prompts. most: candidates that are tried, those active on most tokens first.
+    refusal: the model's own refusal of the conversation's request. effect: scores clamps on validation prompts, which
+    must not be test prompts. most: candidates that are tried, those active on most tokens first. screen: a cheaper
+    effect; `effect` then scores only the `shortlist` candidates that it puts first.
     Raises InputError when nothing is a candidate.
     """
     tried = candidates(engine, conversation, refusal, saes, least)
@@ -61,9 +65,19 @@ def one_prompt(
         raise InputError(f"no latent is active on {least} tokens of the refusal of {conversation.prompt.id!r}; give a "
                          "longer refusal or an SAE of a later site.")  # fmt: skip
     total, tried = len(tried), tried[:most]
-    scores = torch.tensor(effect([clamp(saes[f.site], [f.index], value) for f in tried]))
-    order = torch.argsort(scores, descending=True, stable=True)[:k].tolist()
-    kept = tuple(Feature(tried[i].site, tried[i].index, float(scores[i])) for i in order)
+    screened = len(tried)
+    if screen is not None:
+        tried = _first(tried, saes, value, screen, max(k, shortlist))
+    kept = tuple(_first(tried, saes, value, effect, k))
     origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, refusal=refusal,
-                       value=value, least=least, candidates=total, tried=len(tried))  # fmt: skip
+                       value=value, least=least, candidates=total, screened=screened, tried=len(tried))  # fmt: skip
     return FeatureSet(kept, {f.site: saes[f.site].sha256 for f in kept}, origin)
+
+
+def _first(
+    features: Sequence[Feature], saes: Mapping[Site, SAE], value: float, effect: Effect, k: int
+) -> list[Feature]:
+    """The k features of the largest effect, largest first, with it as their score."""
+    scores = torch.tensor(effect([clamp(saes[f.site], [f.index], value) for f in features]))
+    order = torch.argsort(scores, descending=True, stable=True)[:k].tolist()
+    return [Feature(features[i].site, features[i].index, float(scores[i])) for i in order]
