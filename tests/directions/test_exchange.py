@@ -163,9 +163,15 @@ def test_files_that_are_something_else_say_so(tmp_path, capsys):
             act()
 
 
-@pytest.mark.parametrize(("value", "said"), [(torch.zeros(4), "every entry is zero"), (torch.tensor([1.0, float("nan")]), "1 of 2"),
-                                             (torch.ones(2, 2), "one dimension")])  # fmt: skip
-def test_vectors_that_are_none_are_refused(value, said):
+BROKEN = {
+    "every entry is zero": torch.zeros(4),
+    "1 of 2": torch.tensor([1.0, float("nan")]),
+    "one dimension": torch.ones(2, 2),
+}
+
+
+@pytest.mark.parametrize(("said", "value"), BROKEN.items())
+def test_vectors_that_are_none_are_refused(said, value):
     with pytest.raises(BadVector, match=said):
         steering_vector({Site(1): value})
 
