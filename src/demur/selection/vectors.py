@@ -1,0 +1,130 @@
+"""Fitting steering vectors on contrast pairs, with the null that a vector must clear.
+
+read "text": the mean over the tokens of the full answer. read "letter": the answer's letter, behind the question with
+its choices (CAA, Rimsky et al. 2312.06681). A vector that steers no more than vectors fitted on pairs of which a
+random half is turned round has found nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from demur.attacks import attack
+from demur.directions.contrast import contrast, shuffled
+from demur.directions.vectors import steering_vector
+from demur.engines.hf import HFEngine
+from demur.engines.reading import chat_row, read
+from demur.engines.rows import Row
+from demur.errors import InputError, unknown
+from demur.prompts.builtin import builtin
+from demur.prompts.pairs import Pair
+from demur.runs import digest
+from demur.types import Conversation, Prompt, Site, SteeringVector
+
+READS = ("letter", "text")
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """What each pair's two answers are like at some sites."""
+
+    matching: dict[Site, Float[Tensor, "n d_model"]]
+    other: dict[Site, Float[Tensor, "n d_model"]]
+
+
+@dataclass(frozen=True)
+class FittedVector:
+    """A vector and vectors fitted on the same pairs with shuffled labels."""
+
+    vector: SteeringVector
+    nulls: tuple[SteeringVector, ...]
+
+
+def asked(pair: Pair, how: str = "text") -> Conversation:
+    """The pair's question as a user asks it: plain, or with its choices."""
+    text = pair.lettered if how == "letter" else pair.question
+    return attack(Prompt(pair.id, text, "pairs", use=pair.use), "plain")
+
+
+def answers(pair: Pair, how: str = "text") -> tuple[str, str]:
+    """The matching answer and the other."""
+    return (f"({pair.letter}", f"({pair.other_letter}") if how == "letter" else (pair.matching, pair.other)
+
+
+def contrasts(
+    engine: HFEngine,
+    pairs: Sequence[Pair],
+    sites: Sequence[Site],
+    how: str = "text",
+    progress: Callable[[int, int], None] | None = None,
+) -> Contrasts:
+    """Activations of both answers of each pair, float32. Raises UnknownName for another way of reading."""
+    if how not in READS:
+        raise unknown("way of reading answers", how, READS)
+    rows = [chat_row(engine.model, asked(p, how), side) for p in pairs for side in answers(p, how)]
+    # Like lengths stand together, for batches are padded.
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
+    found = {site: torch.empty(len(rows), engine.d_model) for site in sites}
+    done = 0
+    for batch in read(engine.model, [rows[i] for i in order], list(sites)):
+        for at in range(len(batch.mask)):
+            row = rows[order[done]]
+            for site in sites:
+                found[site][order[done]] = batch.tensors[site][at][_answer(row, how)].float().mean(0).cpu()
+            done += 1
+        if progress is not None:
+            progress(done, len(rows))
+    return Contrasts({s: x[::2] for s, x in found.items()}, {s: x[1::2] for s, x in found.items()})
+
+
+def fit_vector(
+    engine: HFEngine,
+    pairs: Sequence[Pair],
+    sites: Sequence[Site],
+    how: str = "text",
+    method: str = "mean",
+    shuffles: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> FittedVector:
+    """A vector at `sites` from fitting pairs, and `shuffles` null vectors.
+
+    Raises InputError for pairs reserved for another use, or without pairs; BadVector when the sides are equal.
+    """
+    reserved = sorted({pair.use for pair in pairs if pair.use not in (None, "fit")})
+    if reserved or not pairs:
+        raise InputError(f"a vector is fitted on fitting pairs; these are {len(pairs)}, some for {reserved}.")
+    seen = contrasts(engine, pairs, sites, how, progress)
+    plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
+    streams = engine.activations(plain, list(sites))
+    norms = {site: streams.median_norm(site) for site in sites}
+    origin = {
+        "method": f"{method} of contrast pairs",
+        "read": how,
+        "pairs": len(pairs),
+        "texts": digest([[p.id, p.question, p.matching, p.other] for p in pairs]),
+        "model": engine.model.name,
+        "weights": engine.fingerprint.weights,
+        "tokenizer": engine.fingerprint.tokenizer,
+        "dtype": engine.fingerprint.dtype,
+    }
+
+    def fitted(turned: int | None) -> SteeringVector:
+        sides = {
+            site: (seen.matching[site], seen.other[site])
+            if turned is None
+            else shuffled(seen.matching[site], seen.other[site], turned)
+            for site in sites
+        }
+        made = {site: contrast(a, b, method) for site, (a, b) in sides.items()}
+        return steering_vector(made, {**origin, **({} if turned is None else {"shuffled": turned})}, norms)
+
+    return FittedVector(fitted(None), tuple(fitted(seed) for seed in range(shuffles)))
+
+
+def _answer(row: Row, how: str) -> slice:
+    return slice(len(row.tokens) - 1, len(row.tokens)) if how == "letter" else slice(row.prompt_length, len(row.tokens))
