@@ -1,0 +1,69 @@
+"""Does geometry predict what steering does to safety? (Li et al. 2603.24543)
+
+The cosine of a vector with the refusal direction, the slope of compliance against the multiplier, and the regression
+of slopes on cosines over vectors. A prediction is made from other vectors only, before the vector it is for is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import linregress
+
+from demur.errors import InputError
+from demur.types import Direction, SteeringVector
+
+
+@dataclass(frozen=True)
+class Line:
+    """slope = intercept + gradient x cosine, by least squares over vectors."""
+
+    gradient: float
+    intercept: float
+    r_squared: float
+    n: int
+
+
+def cosines(vector: SteeringVector, direction: Direction) -> dict[str, float]:
+    """The signed cosine at each of the vector's sites."""
+    found = {}
+    for site, value in vector.vectors.items():
+        if value.shape != direction.vector.shape:
+            widths = f"{len(value)} and {len(direction.vector)}"
+            raise InputError(f"the vector at {site} and the direction have widths {widths}; give both of one model.")
+        found[str(site)] = float(value @ direction.vector / (value.norm() * direction.vector.norm()))
+    return found
+
+
+def dose_slope(rates: Mapping[float, float]) -> float:
+    """Least-squares slope of a rate against the multiplier, in points a unit; the unsteered rate is at 0."""
+    if len(rates) < 2:
+        raise InputError(f"a slope needs rates at 2 multipliers, the unsteered one among them; got {len(rates)}.")
+    x, y = np.array(list(rates)), np.array(list(rates.values()))
+    return float(linregress(x, y).slope)
+
+
+def line(cosine: Sequence[float], slope: Sequence[float]) -> Line:
+    """The regression of slopes on cosines. Raises InputError for fewer than 3 vectors or cosines that are all one."""
+    if len(cosine) < 3 or len(set(cosine)) < 2:
+        raise InputError(f"a line over vectors needs 3 with different cosines; got {len(cosine)}.")
+    found = linregress(cosine, slope)
+    return Line(float(found.slope), float(found.intercept), float(found.rvalue) ** 2, len(cosine))
+
+
+def left_out(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> list[float]:
+    """For each vector, the slope that the line through all vectors of other groups predicts."""
+    predicted = []
+    for x, group in zip(cosine, groups, strict=True):
+        others = [i for i, other in enumerate(groups) if other != group]
+        found = line([cosine[i] for i in others], [slope[i] for i in others])
+        predicted.append(found.intercept + found.gradient * x)
+    return predicted
+
+
+def gain_over_zero(predicted: Sequence[float], slope: Sequence[float]) -> float:
+    """1 - squared error of the predictions / that of predicting no effect; above 0 geometry helps."""
+    errors = [sum((p - s) ** 2 for p, s in zip(some, slope, strict=True)) for some in (predicted, [0.0] * len(slope))]
+    return 1 - errors[0] / errors[1]
