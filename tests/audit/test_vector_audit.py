@@ -8,9 +8,19 @@ import torch
 
 from demur.audit.figures import find
 from demur.audit.measure import Bench, Judged
-from demur.audit.vector_audit import Plan, arm_name, audit, primary_endpoints, random_subjects, subject, verdict
+from demur.audit.vector_audit import (
+    Plan,
+    arm_name,
+    as_it_is,
+    audit,
+    primary_endpoints,
+    random_subjects,
+    subject,
+    verdict,
+)
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
+from demur.interventions import add
 from demur.judges.outcome import OutcomeJudge
 from demur.types import Conversation, Decoding, Figure, Generation, Message, Prompt, Site, Verdict
 
@@ -64,6 +74,15 @@ def test_every_arm_stands_on_every_set(build, vector):
     assert set(found.verdicts) == {"a", "b"}
 
 
+def test_an_intervention_that_is_no_vector_is_audited_as_it_is(build, vector):
+    bench = Bench(build("llama", 3, max_position_embeddings=4096).engine, Hashed(), Decoding(5))
+    found = audit(bench, [as_it_is("spec", add(vector, 3.0))], Plan((-1.0, 2.0), n=3, items=3))
+    assert {arm for arm, _ in found.table} == {"unsteered", "spec x+1"}
+    assert [(e.subject, e.multiplier) for e in found.endpoints] == [("spec", 1.0)]
+    with pytest.raises(InputError, match="names of their own"):
+        audit(bench, [subject("a", vector), subject("a", vector)], Plan())
+
+
 def test_random_directions_are_as_long_as_the_vector(vector):
     found = random_subjects(vector, 3)
     lengths = [float(s.vector.vectors[SITE].norm()) for s in found if s.vector]
@@ -77,14 +96,14 @@ def table(**arms: str) -> dict[tuple[str, str], list[Judged]]:
 
 
 def judged(some, figures=()) -> str:
-    found = primary_endpoints(some, ["v"], (-1.0, 1.0), "attacked")
+    found = primary_endpoints(some, [("v", -1.0), ("v", 1.0)], "attacked")
     return verdict(found, figures, Plan((-1.0, 1.0)))
 
 
 def test_more_compliance_is_found_and_holm_counts_all_comparisons():
     found = table(unsteered="r" * 20, v_minus="r" * 20, v_plus="c" * 12 + "r" * 8)
     assert judged(found) == "raises compliance"
-    endpoints = primary_endpoints(found, ["v"], (-1.0, 1.0), "attacked")
+    endpoints = primary_endpoints(found, [("v", -1.0), ("v", 1.0)], "attacked")
     assert endpoints[1].change.value == pytest.approx(0.6)
     assert endpoints[1].holm == pytest.approx(min(1.0, 2 * endpoints[1].p))
 
