@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from demur.engines.hf import HFEngine
+from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.prompts.pairs import Pair
@@ -24,7 +24,7 @@ class Shown:
     """Whether the matching answer's letter is the likelier, asked with the choices."""
 
 
-def shown(engine: HFEngine, pairs: Sequence[Pair], how: Intervention | None = None) -> Shown:
+def shown(engine: Engine, pairs: Sequence[Pair], how: Intervention | None = None) -> Shown:
     """Both measures under an intervention. InputError for pairs that were for fitting."""
     wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
     if wrong or not pairs:

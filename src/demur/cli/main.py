@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from demur.cli import direction, doctor, evaluate, features, generate, models, quickstart, runs, sae
+from demur.cli import direction, doctor, evaluate, features, generate, models, quickstart, runs, sae, vector
 from demur.errors import DemurError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(direction.app, name="direction")
 app.add_typer(sae.app, name="sae")
 app.add_typer(features.app, name="features")
+app.add_typer(vector.app, name="vector")
 app.add_typer(runs.app, name="runs")
 
 

@@ -1,0 +1,172 @@
+"""`demur vector fit|convert|audit|clean|show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demur.cli.show import console, outcome_table, progress
+from demur.errors import InputError
+from demur.types import SteeringVector
+
+app = typer.Typer(help="Steering vectors: fit, audit for safety, clean, convert.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A name, a folder or a hub id.")]
+Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
+Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+
+
+@app.command("fit")
+def fit(
+    model: Model,
+    behaviour: Annotated[str, typer.Argument(help="A built-in behaviour, caa:NAME, or a file of pairs.")],
+    site: Annotated[list[str], typer.Option(help="LAYER.POINT, as 14.pre; repeat for several.")] = ["14.pre"],  # noqa: B006
+    read: Annotated[str, typer.Option(help="text: the full answers. letter: their letters.")] = "text",
+    method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = "mean",
+    shuffles: Annotated[int, typer.Option(min=1, help="Fits on shuffled labels, the null.")] = 10,
+    n: Annotated[int, typer.Option(min=8, help="Fitting pairs at most.")] = 300,
+    out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("vector.safetensors"),
+    dtype: Dtype = "auto",
+) -> None:
+    """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
+    from demur.audit.vector_study import fit_behaviour
+    from demur.directions.vector_file import save_vector
+    from demur.engines.hf import HFEngine
+    from demur.interventions import parse_site
+
+    engine = HFEngine(model, dtype)
+    with progress() as bar:
+        done = fit_behaviour(engine, behaviour, [parse_site(s) for s in site], read, method, shuffles, n, bar)
+    save_vector(done.fitted.vector, out)
+    most = max(abs(value) for value in done.nulls)
+    console.print(
+        f"{behaviour}: multiplier 1 moves the log-odds of held-out answers by {done.effect:+.3f} nats a token; "
+        f"{len(done.nulls)} vectors fitted on shuffled labels by at most {most:.3f}."
+    )
+    if not done.clears:
+        console.print("It does not clear its null: on this model the pairs do not make a vector for this behaviour.")
+    console.print(f"Wrote {out}. Audit it: demur vector audit {model} {behaviour.rpartition(':')[2]}={out}")
+
+
+@app.command("audit")
+def audit(
+    model: Model,
+    vectors: Annotated[list[str], typer.Argument(help="NAME=FILE, FILE, or what --steer takes.")],
+    multipliers: Annotated[
+        str, typer.Option(help="Doses, with commas; the extreme ones are tested.")
+    ] = "-1.5,-0.75,0.75,1.5",
+    length: Annotated[
+        float | None, typer.Option(help="Give every vector this length, relative to the activation norm.")
+    ] = None,
+    attacks: Annotated[str, typer.Option(help="Families, with commas; default: the three that work best.")] = "",
+    behaviour: Annotated[list[str], typer.Option(help="NAME=BEHAVIOUR: score the vector on its held-out pairs.")] = [],  # noqa: B006
+    n: Annotated[int, typer.Option(min=8, help="Held-out requests of each kind.")] = 100,
+    randoms: Annotated[int, typer.Option(min=1, help="Random directions at each extreme multiplier.")] = 5,
+    items: Annotated[int, typer.Option(min=8, help="Capability items.")] = 200,
+    fail_if: Annotated[str, typer.Option(help='Exit with 1 when this holds, as "complied_delta.low > 0".')] = "",
+    direction: Toward = None,
+    new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=8)] = 24,
+    out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path("runs/audit"),
+    dtype: Dtype = "auto",
+) -> None:
+    """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
+    from demur.audit.vector_audit import Plan
+    from demur.audit.feature_study import direction_for
+    from demur.audit.vector_study import audit_vectors, subjects_from
+    from demur.engines.hf import HFEngine
+
+    try:
+        doses = tuple(float(part) for part in multipliers.split(","))
+    except ValueError:
+        raise InputError(f"--multipliers {multipliers!r} are not numbers with commas between them.") from None
+    plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms)
+    named = dict(_named(text) for text in behaviour)
+    engine = HFEngine(model, dtype)
+    subjects = subjects_from(engine, vectors, length)
+    with progress() as bar:
+        toward = direction_for(engine, direction, bar)
+        done = audit_vectors(
+            engine, engine.model.name, subjects, plan, out, toward, named, new_tokens, fail_if, bar
+        )
+    for text in done.summary:
+        console.print(text)
+    shown = [f for f in done.figures if not f.set.startswith("validation")]
+    console.print(outcome_table(shown, f"{model}, {len(subjects)} vectors, held-out requests"))
+    console.print(f"Wrote {out / 'results.json'} and {out / 'report.html'}.")
+    for text in done.failed:
+        console.print(f"failed: {text}", highlight=False, markup=False)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command("clean")
+def clean(
+    model: Model,
+    vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")],
+    way: Annotated[str, typer.Option(help="direction, subspace or constrained.")] = "subspace",
+    dose: Annotated[float, typer.Option(help="constrained: the multiplier it will be used at.")] = 1.0,
+    k: Annotated[int, typer.Option(min=1, help="subspace: directions at most.")] = 5,
+    direction: Toward = None,
+    out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
+    dtype: Dtype = "auto",
+) -> None:
+    """Take out of a vector what it does to refusal. Audit it again afterwards."""
+    from demur.audit.vector_study import clean as cleaned
+    from demur.directions.exchange import read_vector, write_vector
+    from demur.engines.hf import HFEngine
+
+    engine = HFEngine(model, dtype)
+    given = read_vector(vector, engine.fingerprint.weights)
+    with progress() as bar:
+        made, how = cleaned(engine, given, way, direction, k, dose=dose, progress=bar)
+    write_vector(made, out, engine.n_layers)
+    for name, value in how.items():
+        console.print(f"  {name}: {value}", highlight=False, markup=False)
+    kept = [float((made.vectors[s] @ given.vectors[s]) / given.vectors[s].square().sum()) for s in given.vectors]
+    console.print(f"Wrote {out}: {100 * sum(kept) / len(kept):.0f}% of the vector along itself is left. Audit it again: "
+                  f"demur vector audit {model} {vector} {out}")  # fmt: skip
+
+
+@app.command("convert")
+def convert(
+    vector: Annotated[Path, typer.Argument(help=".safetensors, .gguf, .svec or .pt.")],
+    out: Annotated[Path, typer.Argument(help="The ending names the format.")],
+    layer: Annotated[int | None, typer.Option(help=".pt: the layer of a lone vector, or the one to take.")] = None,
+    point: Annotated[str | None, typer.Option(help="Where in its block a vector stands: pre or post.")] = None,
+    blocks: Annotated[str, typer.Option(help=".pt: the name of the blocks inside the model (h for gpt2).")] = "layers",
+    n_layers: Annotated[int | None, typer.Option(help=".gguf: the model's number of blocks.")] = None,
+) -> None:
+    """From one format to another; the layer convention is converted too."""
+    from demur.directions.exchange import read_vector, write_vector
+    from demur.types import POINTS
+
+    if point is not None and point not in POINTS:
+        raise InputError(f"--point {point!r} is none; known: {', '.join(POINTS)}.")
+    given = read_vector(vector, layer=layer, point=point)  # pyright: ignore[reportArgumentType]
+    write_vector(given, out, n_layers, blocks)
+    console.print(f"{vector}: {_sites(given)}")
+    console.print(f"{out}: {_sites(read_vector(out))}")
+
+
+@app.command("show")
+def show(vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")]) -> None:
+    """Say what a vector file holds and how it was made."""
+    from demur.directions.exchange import read_vector
+
+    given = read_vector(vector)
+    console.print(_sites(given))
+    for key, value in given.origin.items():
+        console.print(f"  {key}: {value}", highlight=False, markup=False)
+
+
+def _sites(vector: SteeringVector) -> str:
+    return ", ".join(f"{site} (length {float(value.norm()):.4g})" for site, value in sorted(vector.vectors.items()))
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, sign, what = text.partition("=")
+    if not sign or not name or not what:
+        raise InputError(f"--behaviour {text!r}: write NAME=BEHAVIOUR, as sycophancy=caa:sycophancy.")
+    return name, what
