@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_500_000, help="activations kept on disk")
     parser.add_argument("--d-sae", type=int, default=TRAINING.d_sae)
     parser.add_argument("--k", type=int, default=TRAINING.k)
+    parser.add_argument("--batch", type=int, default=TRAINING.batch)
+    parser.add_argument("--lr", type=float, default=TRAINING.lr)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--site", action="append", help="only these sites, as 19.post")
     parser.add_argument("--name", default="sae", help="the folder of this training inside --work")
@@ -61,7 +63,8 @@ def main() -> None:
     random.Random(0).shuffle(rows)
     stored = collect(engine, rows, SITES, work / f"activations-{options.model}", options.rows, say)
     sites = [parse_site(name) for name in options.site] if options.site else list(SITES)
-    training = replace(TRAINING, tokens=options.tokens, d_sae=options.d_sae, k=options.k, seed=options.seed)
+    chosen = {name: getattr(options, name) for name in ("tokens", "d_sae", "k", "batch", "lr", "seed")}
+    training = replace(TRAINING, **chosen)
     saes = [train_sae(stored, site, training, work / options.name / str(site), options.model,
                       lambda done, total, site=site: say(f"training {site}", done, total))
             for site in sites]  # fmt: skip

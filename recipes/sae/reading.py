@@ -21,7 +21,7 @@ from demur.selection.sae_data import Progress, chats, read_text
 from demur.types import Prompt, Use
 from recipes.organism.data import unseen_families
 
-TEXTS = {"wikitext2-valid.txt": None, "tinyshakespeare.txt": 600_000, "sotu.txt.gz": 6_000_000}
+TEXTS = {"wikitext2-valid.txt": None, "tinyshakespeare.txt": 600_000, "sotu.txt.gz": 3_000_000}
 """File -> characters read, from its beginning."""
 BEGIN = "<|im_start|>\n"
 """What each window of text begins with: with it no token but the first has a massive activation (docs/log.md)."""
