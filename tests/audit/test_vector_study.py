@@ -36,7 +36,10 @@ def run(tmp_path_factory, subjects):
 
 def test_it_leaves_a_journal_figures_and_a_report(run):
     out, _, done = run
-    assert {path.name for path in out.iterdir() if not path.name.startswith("journal")} == {"results.json", "report.html"}
+    assert {path.name for path in out.iterdir() if not path.name.startswith("journal")} == {
+        "results.json",
+        "report.html",
+    }
     results = read_results(out)
     assert results.figures == done.figures
     assert results.spec["verdicts"] == dict(done.audit.verdicts)

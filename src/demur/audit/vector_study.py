@@ -196,7 +196,7 @@ def audit_vectors(
         raise InputError(f"a behaviour is named for {strangers[0]!r}, which is not audited.")
     failing(fail_if, [], []) if fail_if else None
     decoding = Decoding(new_tokens)
-        spec = {
+    spec = {
         "experiment": "vector audit",
         "model": model,
         "weights": engine.fingerprint.weights,
@@ -252,8 +252,9 @@ def geometry_figures(found: Audit, subjects: Sequence[Subject], plan: Plan, dire
         points.append((cosine, slope))
     if len({cosine for cosine, _ in points}) >= 3:
         through = line(*zip(*points, strict=True))
+        values = {"slope_on_cosine": through.gradient, "r_squared": through.r_squared}
         figures += [Figure("all vectors", "", "geometry", metric, value, through.n, "vectors", value, value)
-                    for metric, value in (("slope_on_cosine", through.gradient), ("r_squared", through.r_squared))]  # fmt: skip
+                    for metric, value in values.items()]  # fmt: skip
     return figures
 
 

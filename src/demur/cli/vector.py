@@ -72,8 +72,8 @@ def audit(
     dtype: Dtype = "auto",
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
-    from demur.audit.vector_audit import Plan
     from demur.audit.feature_study import direction_for
+    from demur.audit.vector_audit import Plan
     from demur.audit.vector_study import audit_vectors, subjects_from
     from demur.engines.hf import HFEngine
 
@@ -87,9 +87,7 @@ def audit(
     subjects = subjects_from(engine, vectors, length)
     with progress() as bar:
         toward = direction_for(engine, direction, bar)
-        done = audit_vectors(
-            engine, engine.model.name, subjects, plan, out, toward, named, new_tokens, fail_if, bar
-        )
+        done = audit_vectors(engine, engine.model.name, subjects, plan, out, toward, named, new_tokens, fail_if, bar)
     for text in done.summary:
         console.print(text)
     shown = [f for f in done.figures if not f.set.startswith("validation")]
@@ -125,8 +123,9 @@ def clean(
     for name, value in how.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)
     kept = [float((made.vectors[s] @ given.vectors[s]) / given.vectors[s].square().sum()) for s in given.vectors]
-    console.print(f"Wrote {out}: {100 * sum(kept) / len(kept):.0f}% of the vector along itself is left. Audit it again: "
-                  f"demur vector audit {model} {vector} {out}")  # fmt: skip
+    left = 100 * sum(kept) / len(kept)
+    console.print(f"Wrote {out}: {left:.0f}% of the vector along itself is left. Audit it again:")
+    console.print(f"demur vector audit {model} {vector} {out}")
 
 
 @app.command("convert")
