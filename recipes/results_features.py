@@ -28,7 +28,7 @@ from demur.audit.feature_study import Finding, find_features, from_one_prompt, s
 from demur.audit.figures import accuracy_figures, find, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench
-from demur.audit.proof import VALUES, Doses, choose_doses, prove
+from demur.audit.proof import VALUES, Doses, choose_doses, prove, unit_of
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.features import agreement, attribute, exact, sample_pairs
@@ -206,7 +206,8 @@ def sufficiency(out: Path, quick: bool) -> Part:
 
 def dose_curve(run: Bench, features: FeatureSet, saes: dict[Site, SAE], attacks: Sequence[str], n: int) -> list[Figure]:
     """All outcomes and capability at every clamp, on held-out requests; nothing is chosen from it."""
-    arms = [Arm("unsteered"), *(Arm(f"clamp at {v:g}", clamp_features(features, saes, v)) for v in VALUES)]
+    unit = unit_of(run.engine, features)
+    arms = [Arm("unsteered"), *(Arm(f"clamp at {v:g}r", clamp_features(features, saes, v * unit)) for v in VALUES)]
     harmful = spread(builtin("harmful", "test"), n // 2)
     sets = {
         "attacked": [attack(prompt, family) for family in attacks for prompt in harmful],

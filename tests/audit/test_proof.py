@@ -8,7 +8,7 @@ import torch
 
 from demur.audit.figures import find
 from demur.audit.measure import Bench, Judged
-from demur.audit.proof import Doses, against_random, choose_doses, effects, likelihoods, prove, refusals
+from demur.audit.proof import Doses, against_random, choose_doses, effects, likelihoods, prove, refusals, unit_of
 from demur.errors import InputError
 from demur.interventions import clamp
 from demur.judges.outcome import OutcomeJudge
@@ -106,14 +106,14 @@ def test_doses_that_break_answers_are_not_chosen(bench, features, sae, monkeypat
             "unsteered": "rrrr",
             "suppress -1": "....",
             "suppress 0": "ccrr",
-            "clamp 2": "rrrr",
-            "clamp 4": "....",
+            "clamp 0.2r": "rrrr",
+            "clamp 0.4r": "....",
         }
         return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
 
     monkeypatch.setattr(bench, "run", run)
-    doses = choose_doses(bench, features, {SITE: sae}, ["prefill"], 4, (-1.0, 0.0), (2.0, 4.0))
-    assert (doses.factor, doses.value) == (0.0, 2.0)
+    doses = choose_doses(bench, features, {SITE: sae}, ["prefill"], 4, (-1.0, 0.0), (0.2, 0.4))
+    assert (doses.factor, doses.value) == (0.0, 0.2 * unit_of(bench.engine, features))
 
 
 def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):

@@ -39,7 +39,7 @@ def test_the_latents_whose_clamp_raises_refusal_most_are_kept(tiny, talk, sae):
         called.append(len(clamps))
         return [float(i == 1) + 0.5 * (i == 2) for i in range(len(clamps))]
 
-    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, 12.0, effect, k=2)
+    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, {SITE: 12.0}, effect, k=2)
     assert [f.index for f in found.features] == [tried[1].index, tried[2].index]
     assert called == [len(tried)]
     assert found.origin["prompts"] == ["one"]
@@ -57,10 +57,10 @@ def test_a_screen_draws_up_the_shortlist(tiny, talk, sae):
         return [float(i in (0, 2, 3)) for i in range(len(clamps))]
 
     def effect(clamps):
-        seen.extend(clamp.spec()["latents"] for clamp in clamps)
+        seen.extend(clamp.spec()["inner"]["latents"] for clamp in clamps)
         return [float(i) for i in range(len(clamps))]
 
-    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, 12.0, effect, screen=screen, shortlist=3)
+    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, {SITE: 12.0}, effect, screen=screen, shortlist=3)
     assert seen == [[tried[i].index] for i in (0, 2, 3)]
     assert [f.index for f in found.features] == [tried[3].index]
     assert (found.origin["screened"], found.origin["tried"]) == (len(tried), 3)
@@ -69,4 +69,4 @@ def test_a_screen_draws_up_the_shortlist(tiny, talk, sae):
 def test_a_refusal_on_which_nothing_fires_is_an_error(tiny, talk, sae):
     dull = SAE("relu", {**sae.weights, "b_enc": torch.full((40,), -1e6)}, SITE)
     with pytest.raises(InputError, match="no latent is active"):
-        one_prompt(tiny("llama").engine, talk("Hi"), ANSWER, {SITE: dull}, 1.0, lambda c: [0.0] * len(c))
+        one_prompt(tiny("llama").engine, talk("Hi"), ANSWER, {SITE: dull}, {SITE: 1.0}, lambda c: [0.0] * len(c))

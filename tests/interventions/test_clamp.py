@@ -8,6 +8,7 @@ from jaxtyping import TypeCheckError
 from demur.errors import BadFile, BadSpec, BadVector
 from demur.interventions import (
     Context,
+    at,
     clamp,
     clamp_features,
     compile_batch,
@@ -311,10 +312,14 @@ def test_a_feature_set_is_clamped_site_by_site(found):
     ):
         assert arm.sites == {SITE, OTHER}
         x = stream(3, 5)
-        close(arm.edit(x, SITE, CONTEXT), change(saes[SITE], [7], 2.0).edit(x, SITE, CONTEXT))
-        close(arm.edit(x, OTHER, CONTEXT), change(saes[OTHER], [5, 2], [1.0, 3.0]).edit(x, OTHER, CONTEXT))
+        for site, latents, amounts in ((SITE, [7], 2.0), (OTHER, [5, 2], [1.0, 3.0])):
+            moved, alone = arm.edit(x, site, CONTEXT), change(saes[site], latents, amounts).edit(x, site, CONTEXT)
+            first = (CONTEXT.positions == 0)[..., None]
+            assert bool(first.any())
+            close(moved, torch.where(first, x, alone))
     dropped = clamp_features(features, saes, 4.0, keep_error=False)
-    close(dropped.edit(x, SITE, CONTEXT), clamp(saes[SITE], [7], 4.0, keep_error=False).edit(x, SITE, CONTEXT))
+    alone = at("after-first", clamp(saes[SITE], [7], 4.0, keep_error=False))
+    close(dropped.edit(x, SITE, CONTEXT), alone.edit(x, SITE, CONTEXT))
 
 
 def test_a_feature_set_wants_its_own_saes(found, random_sae):

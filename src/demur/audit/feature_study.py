@@ -53,8 +53,8 @@ class Finding:
     """Harmful fitting prompts (and as many harmless ones)."""
     per_site: int | None = 10
     """attribution: candidates of each site by cosine; None: all latents."""
-    value: float = 8.0
-    """one-prompt: the clamp that candidates are tried at."""
+    value: float = 0.3
+    """one-prompt: the clamp that candidates are tried at, in units of the median activation norm."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -128,7 +128,9 @@ def from_one_prompt(
     if bench is None:
         bench = Bench(engine, fitted_judge(engine, decoding), decoding, progress=progress)
     one = refused[which]
-    return one_prompt(engine, one.conversation, one.text, saes, finding.value, refusals(bench, DEFAULT_ATTACKS, 8),
+    lengths = engine.activations(plainly(builtin("plain", "fit")), sorted(saes))
+    values = {site: finding.value * lengths.median_norm(site) for site in saes}
+    return one_prompt(engine, one.conversation, one.text, saes, values, refusals(bench, DEFAULT_ATTACKS, 8),
                       finding.k, screen=likelihoods(engine, one.text, DEFAULT_ATTACKS))  # fmt: skip
 
 

@@ -23,10 +23,10 @@ from demur.prompts.builtin import builtin, builtin_items
 from demur.saes import SAE
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
-FACTORS = (0.0, -1.0, -2.0, -3.0)
-"""Multipliers tried for suppression (Yeo et al. 2505.23556)."""
-VALUES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
-"""Clamps tried (O'Brien et al. 2411.11296 use 10 and 12 in their SAE's units)."""
+FACTORS = (0.5, 0.25, 0.0, -0.5, -1.0)
+"""Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; this small model breaks at -1)."""
+VALUES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+"""Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 
 OPENING = 8
 """Words of a refusal by whose likelihood a shortlist is drawn up."""
@@ -38,6 +38,7 @@ class Doses:
 
     factor: float
     value: float
+    """In the latents' own units."""
     curve: tuple[Figure, ...]
     """Outcomes at every factor and value tried, on validation."""
 
@@ -100,6 +101,14 @@ def _gains(
             for row in rows]  # fmt: skip
 
 
+def unit_of(engine: Engine, features: FeatureSet) -> float:
+    """The clamp at which k latents with decoder rows of length 1, at right angles, move the stream by its own length:
+    the median activation norm (protocol: Steering semantics; mean over the set's sites) over the root of k."""
+    sites = sorted({feature.site for feature in features.features})
+    streams = engine.activations(plainly(builtin("plain", "fit")), sites)
+    return sum(streams.median_norm(site) for site in sites) / len(sites) / len(features.features) ** 0.5
+
+
 def choose_doses(
     bench: Bench,
     features: FeatureSet,
@@ -111,11 +120,15 @@ def choose_doses(
     run: str = "",
 ) -> Doses:
     """The factor with most compliance on plain harmful validation requests, and the value with most refusal of attacked
-    ones, among those whose broken answers stay within PRICE of the unsteered arm's (else the cheapest)."""
+    ones, among those whose broken answers stay within PRICE of the unsteered arm's (else the cheapest).
+
+    values: in units of `unit_of`.
+    """
+    unit = unit_of(bench.engine, features)
     harmful = spread(builtin("harmful", "validation"), n)
     wrapped = [attack(prompt, name) for name in attacks for prompt in harmful]
     arms = {factor: Arm(f"suppress {factor:g}", multiply_features(features, saes, factor)) for factor in factors}
-    clamps = {value: Arm(f"clamp {value:g}", clamp_features(features, saes, value)) for value in values}
+    clamps = {value * unit: Arm(f"clamp {value:g}r", clamp_features(features, saes, value * unit)) for value in values}
     one = bench.run([Arm("unsteered"), *arms.values()], {"validation harmful": plainly(harmful)}, run)
     two = bench.run([Arm("unsteered"), *clamps.values()], {"validation attacked": wrapped}, run)
     factor = _best({f: arm.name for f, arm in arms.items()}, one, "validation harmful", "complied")

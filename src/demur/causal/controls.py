@@ -16,7 +16,7 @@ from torch import Tensor
 
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
-from demur.interventions import Intervention, chain, clamp, multiply
+from demur.interventions import Intervention, at, chain, clamp, multiply
 from demur.saes import SAE, decoder_rows, encode, encode_some
 from demur.types import Conversation, Feature, FeatureSet, Site
 
@@ -120,7 +120,7 @@ def dosed(
         else:
             assert value is not None
             parts.append(clamp(saes[site], indices, value * _scale(latents, rows, value, wanted[site])))
-    return chain(*parts)
+    return at("after-first", chain(*parts))
 
 
 def _sites(features: FeatureSet) -> list[Site]:

@@ -26,7 +26,7 @@ def find(
     k: Annotated[int, typer.Option(min=1, help="Latents to keep.")] = 20,
     n: Annotated[int, typer.Option(min=4, help="Harmful fitting prompts to use (one-prompt takes the first).")] = 64,
     per_site: Annotated[int, typer.Option(help="attribution: candidates of each site by cosine; 0 for all.")] = 10,
-    value: Annotated[float, typer.Option(help="one-prompt: the clamp that candidates are tried at.")] = 8.0,
+    value: Annotated[float, typer.Option(help="one-prompt: the clamp tried, relative to the activation norm.")] = 0.3,
     out: Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")] = Path("features.json"),
     dtype: Dtype = "auto",
 ) -> None:

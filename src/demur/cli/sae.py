@@ -28,10 +28,11 @@ def train(
     text: Texts = [],  # noqa: B006
     chats: Chats = "",
     d_sae: Annotated[int, typer.Option(min=1, help="Number of latents.")] = 4608,
-    k: Annotated[int, typer.Option(min=1, help="Active latents a token.")] = 56,
+    k: Annotated[int, typer.Option(min=1, help="Active latents a token.")] = 62,
     kind: Annotated[str, typer.Option(help="jumprelu, topk or batchtopk.")] = "jumprelu",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to train on; short text is read again.")] = 3_000_000,
-    batch: Annotated[int, typer.Option(min=1, help="Tokens a step.")] = 4096,
+    batch: Annotated[int, typer.Option(min=1, help="Tokens a step.")] = 512,
+    lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1.2e-3,
     begin: Begin = None,
     seed: Annotated[int, typer.Option(help="Of the weights and the order of the tokens.")] = 0,
     dtype: Dtype = "auto",
@@ -45,7 +46,7 @@ def train(
     from demur.selection.sae_training import Training, train_sae
 
     sites = [parse_site(name) for name in site]
-    training = Training(kind, d_sae, k, tokens, batch, seed=seed)
+    training = Training(kind, d_sae, k, tokens, batch, lr, seed=seed)
     engine = HFEngine(model, dtype)
     with progress() as bar:
         rows = [

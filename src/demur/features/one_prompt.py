@@ -15,7 +15,7 @@ from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
 from demur.errors import InputError
 from demur.features.record import check_prompts, check_saes, origin_of
-from demur.interventions import Intervention, clamp
+from demur.interventions import Intervention, at, clamp
 from demur.saes import SAE, encode
 from demur.types import Conversation, Feature, FeatureSet, Site
 
@@ -45,7 +45,7 @@ def one_prompt(
     conversation: Conversation,
     refusal: str,
     saes: Mapping[Site, SAE],
-    value: float,
+    values: Mapping[Site, float],
     effect: Effect,
     k: int = 1,
     least: int = 2,
@@ -53,7 +53,7 @@ def one_prompt(
     screen: Effect | None = None,
     shortlist: int = 16,
 ) -> FeatureSet:
-    """The k candidates whose clamp at `value` raises refusal most.
+    """The k candidates whose clamp at `values` of their site raises refusal most.
 
     refusal: the model's own refusal of the conversation's request. effect: scores clamps on validation prompts, which
     must not be test prompts. most: candidates that are tried, those active on most tokens first. screen: a cheaper
@@ -67,17 +67,18 @@ def one_prompt(
     total, tried = len(tried), tried[:most]
     screened = len(tried)
     if screen is not None:
-        tried = _first(tried, saes, value, screen, max(k, shortlist))
-    kept = tuple(_first(tried, saes, value, effect, k))
-    origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, refusal=refusal,
-                       value=value, least=least, candidates=total, screened=screened, tried=len(tried))  # fmt: skip
+        tried = _first(tried, saes, values, screen, max(k, shortlist))
+    kept = tuple(_first(tried, saes, values, effect, k))
+    record = {"refusal": refusal, "values": {str(site): value for site, value in values.items()}, "least": least,
+              "candidates": total, "screened": screened, "tried": len(tried)}  # fmt: skip
+    origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, **record)
     return FeatureSet(kept, {f.site: saes[f.site].sha256 for f in kept}, origin)
 
 
 def _first(
-    features: Sequence[Feature], saes: Mapping[Site, SAE], value: float, effect: Effect, k: int
+    features: Sequence[Feature], saes: Mapping[Site, SAE], values: Mapping[Site, float], effect: Effect, k: int
 ) -> list[Feature]:
     """The k features of the largest effect, largest first, with it as their score."""
-    scores = torch.tensor(effect([clamp(saes[f.site], [f.index], value) for f in features]))
+    scores = torch.tensor(effect([at("after-first", clamp(saes[f.site], [f.index], values[f.site])) for f in features]))
     order = torch.argsort(scores, descending=True, stable=True)[:k].tolist()
     return [Feature(features[i].site, features[i].index, float(scores[i])) for i in order]

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from demur.errors import BadFile, BadSpec, BadVector
 from demur.interventions.affine import number
+from demur.interventions.at import At, at
 from demur.interventions.base import Context, Resid, checked, unit
-from demur.interventions.chain import Chain, chain
+from demur.interventions.chain import chain
 from demur.interventions.tensors import pack, unpack
 from demur.saes.chosen import Chosen, choose, widened
 from demur.saes.load import reload_sae
@@ -165,8 +166,11 @@ def clamp_features(
     value: Amount,
     keep_error: bool = True,
     without: Tensor | None = None,
-) -> Chain:
-    """`clamp` of every feature, site by site.
+) -> At:
+    """`clamp` of every feature, site by site, on all tokens but the first.
+
+    The first token's stream is massive in many models (Sun et al. 2402.17762) and no SAE is trained on it; to move it
+    there breaks every answer.
 
     value: one number, or one a feature in the set's order. without: a direction [d_model] to take out of the decoder
     rows, so that nothing is added along it (the error must be kept). Raises as `clamp`, and BadFile when a site has no
@@ -181,7 +185,7 @@ def multiply_features(
     factor: Amount,
     keep_error: bool = True,
     without: Tensor | None = None,
-) -> Chain:
+) -> At:
     """`multiply` of every feature, site by site; otherwise as `clamp_features`."""
     return _of_features(features, saes, factor, "multiply", keep_error, without)
 
@@ -239,7 +243,7 @@ def _numbers(amount: Any, count: int, what: str) -> list[float]:
 
 def _of_features(
     features: FeatureSet, saes: Mapping[Site, SAE], amount: Amount, mode: Mode, keep_error: bool, without: Tensor | None
-) -> Chain:
+) -> At:
     numbers = _numbers(amount, len(features.features), _WORDS[mode])
     parts: list[Clamp] = []
     for site in sorted({feature.site for feature in features.features}):
@@ -253,7 +257,7 @@ def _of_features(
         here = [(f.index, n) for f, n in zip(features.features, numbers, strict=True) if f.site == site]
         latents, own = [index for index, _ in here], [n for _, n in here]
         parts.append(_clamp(saes[site], latents, own, mode, keep_error, without))
-    return chain(*parts)
+    return at("after-first", chain(*parts))
 
 
 def read_clamp(record: dict[str, Any]) -> Clamp:

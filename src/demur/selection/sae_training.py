@@ -42,17 +42,17 @@ class Training:
     et al. 2412.06410); its selection over the whole batch is 20 times slower than topk's on a CPU."""
     d_sae: int = 4608
     """Number of latents."""
-    k: int = 56
+    k: int = 62
     """Active latents: a token's (topk), or their mean over tokens."""
     tokens: int = 3_000_000
     """Tokens to train on; the rows are gone through again when there are fewer."""
-    batch: int = 4096
-    lr: float = 6e-4
+    batch: int = 512
+    lr: float = 1.2e-3
     warm_up: float = 0.03
     """Share of the steps with a rising learning rate."""
     decay: float = 0.3
     """Share of the steps, the last ones, over which it falls to 0."""
-    dead_after: int = 150
+    dead_after: int = 200
     """Steps without firing from which a latent counts as dead in training and gets sae-lens' auxiliary loss."""
     seed: int = 0
     checkpoints: int = 4
