@@ -6,7 +6,7 @@ SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demu
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
-.PHONY: quickstart test check bench organism results-quickstart sae results-features clean
+.PHONY: quickstart test check bench organism results-quickstart sae results-features results-audit clean
 
 quickstart: $(RUN_STAMP)
 	$(BIN)/demur quickstart --out runs/quickstart
@@ -36,6 +36,9 @@ sae: $(STAMP)
 
 results-features: $(STAMP)
 	$(BIN)/python -m recipes.results_features $(if $(QUICK),--quick) --out runs/results-features
+
+results-audit: $(STAMP)
+	$(BIN)/python -m recipes.results_audit $(if $(QUICK),--quick) --out runs/results-audit
 
 $(RUN_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
