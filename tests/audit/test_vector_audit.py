@@ -53,7 +53,7 @@ def rows(outcomes: str) -> list[Judged]:
     found = []
     for i, letter in enumerate(outcomes):
         talk = Conversation(Prompt(f"p{i}", "Hm?", "tests"), (Message("user", "Hm?"),))
-        found.append(Judged(Generation(f"k{i}", talk, "a", "", (), "stop"), Verdict(f"k{i}", "j", LETTERS[letter])))
+        found.append(Judged(Generation(f"k{i}", talk, "a", (1,), 3, "stop"), Verdict(f"k{i}", "j", LETTERS[letter])))
     return found
 
 

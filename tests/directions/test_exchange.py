@@ -70,9 +70,14 @@ def test_the_input_of_a_block_is_the_output_of_the_one_before(tmp_path):
 
 def test_llama_cpp_reads_what_is_written(vector, tmp_path):
     reader = gguf.GGUFReader(write_vector(vector, tmp_path / "v.gguf", n_layers=10))
-    assert reader.get_field("general.architecture").contents() == "controlvector"
-    assert reader.get_field("controlvector.model_hint").contents() == "tiny"
-    assert reader.get_field("controlvector.layer_count").contents() == 10
+    fields = {
+        "general.architecture": "controlvector",
+        "controlvector.model_hint": "tiny",
+        "controlvector.layer_count": 10,
+    }
+    for name, value in fields.items():
+        field = reader.get_field(name)
+        assert field is not None and field.contents() == value
     tensors = {t.name: t for t in reader.tensors}
     assert set(tensors) == {"direction.3", "direction.7"}
     assert tensors["direction.3"].tensor_type == gguf.GGMLQuantizationType.F32

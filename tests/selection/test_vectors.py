@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from demur.types import Site
 SITES = (Site(1, "pre"), Site(2, "post"))
 
 
-def pairs(n=6, use="fit"):
+def pairs(n=6, use: Any = "fit"):
     return [Pair(f"p{i}", f"What is number {i}?", f"The sea, {i}.", "Bread and wine.", *("AB", "BA")[i % 2], use=use)
             for i in range(n)]  # fmt: skip
 
@@ -29,7 +31,7 @@ def test_a_letter_is_read_at_the_letter(tiny, talk):
     found = contrasts(engine, pairs(2), SITES, "letter")
     for i, pair in enumerate(pairs(2)):
         assert answers(pair, "letter") == (f"({pair.letter}", f"({pair.other_letter}")
-        assert "Choices:" in asked(pair, "letter").messages[-1].content
+        assert "Choices:" in (asked(pair, "letter").messages[-1].content or "")
         whole = engine.activations([talk(pair.lettered, prefill=f"({pair.other_letter}")], SITES)
         for site in SITES:
             assert torch.allclose(found.other[site][i], whole.last(site)[0], atol=1e-4)

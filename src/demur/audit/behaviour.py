@@ -28,7 +28,9 @@ def shown(engine: Engine, pairs: Sequence[Pair], how: Intervention | None = None
     """Both measures under an intervention. InputError for pairs that were for fitting."""
     wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
     if wrong or not pairs:
-        raise InputError(f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(wrong)}.")
+        raise InputError(
+            f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
+        )
     sides = []
     for read in ("text", "letter"):
         rows = engine.logprobs([(asked(p, read), side) for p in pairs for side in answers(p, read)], how)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import linregress
 
 from demur.errors import InputError
 from demur.types import Direction, SteeringVector
@@ -42,15 +41,16 @@ def dose_slope(rates: Mapping[float, float]) -> float:
     if len(rates) < 2:
         raise InputError(f"a slope needs rates at 2 multipliers, the unsteered one among them; got {len(rates)}.")
     x, y = np.array(list(rates)), np.array(list(rates.values()))
-    return float(linregress(x, y).slope)
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def line(cosine: Sequence[float], slope: Sequence[float]) -> Line:
     """The regression of slopes on cosines. Raises InputError for fewer than 3 vectors or cosines that are all one."""
     if len(cosine) < 3 or len(set(cosine)) < 2:
         raise InputError(f"a line over vectors needs 3 with different cosines; got {len(cosine)}.")
-    found = linregress(cosine, slope)
-    return Line(float(found.slope), float(found.intercept), float(found.rvalue) ** 2, len(cosine))
+    gradient, intercept = np.polyfit(cosine, slope, 1)
+    correlation = float(np.corrcoef(cosine, slope)[0, 1]) if len(set(slope)) > 1 else 0.0
+    return Line(float(gradient), float(intercept), correlation**2, len(cosine))
 
 
 def left_out(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> list[float]:

@@ -23,9 +23,9 @@ from demur.prompts.builtin import builtin, builtin_items
 from demur.saes import SAE
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
-FACTORS = (0.5, 0.25, 0.0, -0.5, -1.0)
+FACTORS = (0.5, 0.35, 0.2, 0.0, -0.5)
 """Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; this small model breaks at -1)."""
-VALUES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+VALUES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 
 OPENING = 8
@@ -114,7 +114,7 @@ def choose_doses(
     features: FeatureSet,
     saes: Mapping[Site, SAE],
     attacks: Sequence[str],
-    n: int | None = 24,
+    n: int | None = 40,
     factors: Sequence[float] = FACTORS,
     values: Sequence[float] = VALUES,
     run: str = "",

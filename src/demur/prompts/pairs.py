@@ -128,7 +128,7 @@ def _pair(path: Path, row: Row, id: str) -> Pair:
     letters = [re.fullmatch(r"\(?([A-Z])\)?", answer) for answer in answers]
     if not all(letters):
         first, second = ("A", "B") if row.number % 2 else ("B", "A")
-        return Pair(id, question, *answers, first, second, topic=topic, use=use)
+        return Pair(id, question, answers[0], answers[1], first, second, topic=topic, use=use)
     ours, theirs = (found.group(1) for found in letters if found)
     plain, *parts = CHOICE.split(question)
     texts = dict(zip(parts[::2], parts[1::2], strict=True))
@@ -139,7 +139,7 @@ def _pair(path: Path, row: Row, id: str) -> Pair:
         raise BadFile(f"{path}, {row.where}: both answers are ({ours}); they must differ")
     plain = plain.removesuffix("Choices:").strip()
     full = [texts[letter].removesuffix("Answer:").strip() for letter in (ours, theirs)]
-    return Pair(id, plain, *full, ours, theirs, question, topic, use)
+    return Pair(id, plain, full[0], full[1], ours, theirs, question, topic, use)
 
 
 @cache
