@@ -64,7 +64,11 @@ def test_geometry_stands_beside_the_outcomes(run):
 def test_a_rerun_calls_the_model_for_nothing(run, subjects):
     out, _, done = run
     engine = Planted()
-    engine.generate = engine.items = None  # pyright: ignore
+
+    def called(*_args, **_more):
+        raise AssertionError("the model was called")
+
+    engine.generate = engine.items = called  # pyright: ignore
     again = audit_vectors(engine, "planted", subjects, PLAN, out, engine.direction)
     assert again.figures == done.figures
 

@@ -41,7 +41,7 @@ def contrast(
 
 
 def shuffled(
-    matching: Float[Tensor, "n d_model"], other: Float[Tensor, "n d_model"], seed: int
+    matching: Float[Tensor, "n d_model"], other: Float[Tensor, "m d_model"], seed: int
 ) -> tuple[Tensor, Tensor]:
     """The same pairs with a random half of them turned round: what a fit finds where there is nothing to find."""
     if matching.shape != other.shape:
