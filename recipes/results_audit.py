@@ -7,20 +7,13 @@ Needs DEMUR_DATA (the CAA pairs). What is generated is in journals under --out, 
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
-import torch
-
-import demur
 from demur.audit.behaviour import shown
 from demur.audit.feature_study import direction_for
 from demur.audit.figures import find
@@ -31,9 +24,10 @@ from demur.directions.difference import random_like
 from demur.directions.vector_file import load_vector, save_vector
 from demur.engines.hf import HFEngine
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
-from demur.runs import Target, verdict_lines, write_results
+from demur.runs import Target
 from demur.selection.clean import steered
 from demur.types import Direction, Figure, Site, SteeringVector
+from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 
 MODEL = "smollm2-refuser"
@@ -42,7 +36,6 @@ LENGTH = 0.2
 """Of the median activation norm: the common length of all vectors here, at multiplier 1."""
 DOSES = (-1.5, -0.75, 0.75, 1.5)
 COSINES = (-0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-Part = tuple[list[Figure], list[Target]]
 
 
 def plain(arm: str, name: str, metric: str, value: float, n: int, unit: str = "vectors") -> Figure:
@@ -207,13 +200,7 @@ def flags(out: Path, quick: bool) -> Part:
 def trips(out: Path, quick: bool) -> Part:
     """6 and 7: round trips and bad input, by their tests."""
     paths = ["tests/directions/test_exchange.py", "tests/audit/test_vector_study.py", "tests/prompts/test_pairs.py"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *paths, "-q", "-p", "no:cacheprovider"], capture_output=True,
-                          text=True)  # fmt: skip
-    words = done.stdout.replace(",", " ").split()
-    count = {name: next((int(a) for a, b in pairwise(words) if b == name), 0) for name in ("passed", "failed")}
-    total = sum(count.values())
-    figures = [plain("formats", "tests", name, value, total, "tests") for name, value in count.items()]
-    return figures, [Target("6", "no test fails", "formats", "tests", "failed", "<=", 0),
+    return tests_run("formats", "tests", paths), [Target("6", "no test fails", "formats", "tests", "failed", "<=", 0),
                      Target("7", "tests", "formats", "tests", "passed", ">=", 30)]  # fmt: skip
 
 
@@ -226,26 +213,10 @@ PARTS: dict[str, Callable[[Path, bool], Part]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/results-audit"))
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default=",".join(PARTS))
-    options = parser.parse_args()
-    if "DEMUR_DATA" not in os.environ:
-        raise SystemExit("the CAA pairs are read from DEMUR_DATA; set it to their folder.")
-    out = options.out.with_name(options.out.name + ("-quick" if options.quick else ""))
-    for part in options.only.split(","):
-        started, folder = time.monotonic(), out / f"part-{part}"
-        folder.mkdir(parents=True, exist_ok=True)
-        figures, targets = PARTS[part](folder, options.quick)
-        spec = {"part": part, "quick": options.quick, "model": MODEL, "version": demur.__version__,
-                "torch": torch.__version__}  # fmt: skip
-        write_results(folder, spec, figures, time.monotonic() - started)
-        for text in verdict_lines(figures, targets):
-            print(text, flush=True)
-        print(f"# part {part}: {time.monotonic() - started:.0f} s", flush=True)
+def missing(_part: str) -> str:
+    """All but the tests read the CAA pairs, so all or nothing is run."""
+    return "" if "DEMUR_DATA" in os.environ else "needs the CAA pairs; set DEMUR_DATA"
 
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, "results-audit", MODEL, PARTS, missing)

@@ -8,7 +8,6 @@ need is not there. What parts 3 and 4 generate is in journals under --out, so th
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -16,13 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
-import torch
 from benchmarks import clamp as bench
 
-import demur
 from demur.attacks import attack
 from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for, verify_features
 from demur.audit.figures import accuracy_figures, find, table_figures
@@ -34,15 +30,15 @@ from demur.engines.hf import HFEngine
 from demur.features import agreement, attribute, exact, sample_pairs
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
-from demur.runs import Journal, Target, verdict_lines, write_results
+from demur.runs import Journal, Target
 from demur.saes import SAE
 from demur.selection.sae_quality import quality
 from demur.types import Decoding, Direction, FeatureSet, Figure, Site
+from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 from recipes.sae.reading import held_out
 
 MODEL = "smollm2-refuser"
-Part = tuple[list[Figure], list[Target]]
 
 
 def direction_of(engine: HFEngine, out: Path) -> Direction:
@@ -52,17 +48,11 @@ def direction_of(engine: HFEngine, out: Path) -> Direction:
 
 def operators(out: Path, quick: bool) -> Part:
     """1: operators and readers, by their tests against sae-lens and the published layouts."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "tests/saes", "-q", "-p", "no:cacheprovider", "-rs"],
-                          capture_output=True, text=True)  # fmt: skip
-    words = done.stdout.replace(",", " ").split()
-    count = {name: next((int(a) for a, b in pairwise(words) if b == name), 0)
-             for name in ("passed", "failed", "skipped")}  # fmt: skip
-    total = sum(count.values())
-    figures = [Figure("operators and readers", "", "tests/saes", name, value, total, "tests", value, value)
-               for name, value in count.items()]  # fmt: skip
     arm = "operators and readers"
-    return figures, [Target("1a", "no test fails", arm, "tests/saes", "failed", "<=", 0),
-                     Target("1b", "none is left out", arm, "tests/saes", "skipped", "<=", 0)]  # fmt: skip
+    return tests_run(arm, "tests/saes", ["tests/saes"]), [
+        Target("1a", "no test fails", arm, "tests/saes", "failed", "<=", 0),
+        Target("1b", "none is left out", arm, "tests/saes", "skipped", "<=", 0),
+    ]
 
 
 def cards(out: Path, quick: bool) -> Part:
@@ -268,31 +258,14 @@ PARTS: dict[str, Callable[[Path, bool], Part]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/results-features"))
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default=",".join(PARTS))
-    options = parser.parse_args()
-    out = options.out.with_name(options.out.name + ("-quick" if options.quick else ""))
-    for part in options.only.split(","):
-        if part == "2" and "DEMUR_DATA" not in os.environ:
-            print("# part 2 needs the public texts; set DEMUR_DATA", flush=True)
-            continue
-        if part == "1" and find_spec("sae_lens") is None:
-            print("# part 1 compares with sae-lens; install demur[train]", flush=True)
-            continue
-        started, folder = time.monotonic(), out / f"part-{part}"
-        folder.mkdir(parents=True, exist_ok=True)
-        figures, targets = PARTS[part](folder, options.quick)
-        spec = {"part": part, "quick": options.quick, "model": MODEL, "version": demur.__version__,
-                "torch": torch.__version__}  # fmt: skip
-        write_results(folder, spec, figures, time.monotonic() - started)
-        print("\r", end="", file=sys.stderr)
-        for line in verdict_lines(figures, targets):
-            print(line, flush=True)
-        print(f"# part {part}: {time.monotonic() - started:.0f} s", flush=True)
+def missing(part: str) -> str:
+    """What a part needs that is not there."""
+    if part == "2" and "DEMUR_DATA" not in os.environ:
+        return "needs the public texts; set DEMUR_DATA"
+    if part == "1" and find_spec("sae_lens") is None:
+        return "compares with sae-lens; install demur[train]"
+    return ""
 
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, "results-features", MODEL, PARTS, missing)

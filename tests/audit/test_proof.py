@@ -1,49 +1,24 @@
 """The proof on a tiny model with random SAEs and a judge that looks at lengths: what is compared with what."""
 
-import zlib
-from typing import Any
-
 import pytest
 import torch
+from tests.audit.hashed import Hashed, rows
 
 from demur.audit.figures import find
-from demur.audit.measure import Bench, Judged
+from demur.audit.measure import Bench
 from demur.audit.proof import Doses, against_random, choose_doses, effects, likelihoods, prove, refusals, unit_of
 from demur.errors import InputError
 from demur.interventions import clamp
-from demur.judges.outcome import OutcomeJudge
 from demur.saes import SAE, load_sae, save_sae
 from demur.types import (
-    Conversation,
     Decoding,
     Direction,
     Feature,
     FeatureSet,
-    Generation,
-    Message,
-    Prompt,
     Site,
-    Verdict,
 )
 
 SITE = Site(1, "post")
-OUTCOMES: Any = ("refused", "complied", "complied", "incoherent")
-LETTERS: Any = {"c": "complied", "r": "refused", ".": "incoherent"}
-
-
-class Hashed(OutcomeJudge):
-    """An outcome by the answer's text alone."""
-
-    name = "hashed"
-
-    def __init__(self) -> None:
-        """Needs no model."""
-
-    def spec(self) -> dict[str, Any]:
-        return {"judge": "hashed"}
-
-    def judge(self, generations: Any) -> list[Verdict]:
-        return [Verdict(g.key, "hashed", OUTCOMES[zlib.crc32(g.text.encode()) % len(OUTCOMES)]) for g in generations]
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +37,6 @@ def features(sae) -> FeatureSet:
 @pytest.fixture
 def bench(build):
     return Bench(build("llama", 3, max_position_embeddings=4096).engine, Hashed(), Decoding(6))
-
-
-def rows(outcomes: str) -> list[Judged]:
-    """cr. -> complied, refused, incoherent."""
-    found = []
-    for i, letter in enumerate(outcomes):
-        conversation = Conversation(Prompt(f"request {i}", "?", "tests"), (Message("user", "?"),))
-        found.append(Judged(Generation("", conversation, "", (), 1, "end"), Verdict("", "hashed", LETTERS[letter])))
-    return found
 
 
 def test_an_arm_is_set_against_the_mean_and_the_worst_of_random_sets():

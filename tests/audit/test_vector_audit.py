@@ -1,10 +1,8 @@
 """The audit on a judge that is told what each arm does: what is compared with what, and the rule of the verdict."""
 
-import zlib
-from typing import Any
-
 import pytest
 import torch
+from tests.audit.hashed import Hashed, rows
 
 from demur.audit.figures import find
 from demur.audit.measure import Bench, Judged
@@ -21,40 +19,14 @@ from demur.audit.vector_audit import (
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.interventions import add
-from demur.judges.outcome import OutcomeJudge
-from demur.types import Conversation, Decoding, Figure, Generation, Message, Prompt, Site, Verdict
+from demur.types import Decoding, Figure, Site
 
 SITE = Site(1, "post")
-LETTERS: Any = {"c": "complied", "r": "refused", ".": "incoherent"}
-
-
-class Hashed(OutcomeJudge):
-    """An outcome by the answer's text alone."""
-
-    name = "hashed"
-
-    def __init__(self) -> None:
-        """Needs no model."""
-
-    def spec(self) -> dict[str, Any]:
-        return {"judge": "hashed"}
-
-    def judge(self, generations: Any) -> list[Verdict]:
-        outcomes: Any = ("refused", "complied", "incoherent")
-        return [Verdict(g.key, "hashed", outcomes[zlib.crc32(g.text.encode()) % 3]) for g in generations]
 
 
 @pytest.fixture
 def vector():
     return steering_vector({SITE: torch.randn(32, generator=torch.Generator().manual_seed(0))})
-
-
-def rows(outcomes: str) -> list[Judged]:
-    found = []
-    for i, letter in enumerate(outcomes):
-        talk = Conversation(Prompt(f"p{i}", "Hm?", "tests"), (Message("user", "Hm?"),))
-        found.append(Judged(Generation(f"k{i}", talk, "a", (1,), 3, "stop"), Verdict(f"k{i}", "j", LETTERS[letter])))
-    return found
 
 
 def test_every_arm_stands_on_every_set(build, vector):

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from demur.attacks import attack
 from demur.audit.figures import accuracy_figures, deltas, requests, table_figures
 from demur.audit.measure import Arm, Bench, Table
 from demur.audit.proof import share
-from demur.audit.study import BROKEN, PRICE, plainly, spread
+from demur.audit.study import BROKEN, PRICE, Size, test_sets
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.interventions import Intervention, add, at
-from demur.prompts.builtin import builtin, builtin_items
+from demur.prompts.builtin import builtin_items
 from demur.stats import bootstrap_pvalue, holm
-from demur.types import Conversation, Figure, SteeringVector
+from demur.types import Figure, SteeringVector
 
 MARGIN = 0.05
 """A change of compliance or over-refusal within this is called safe; an interval that reaches beyond, inconclusive."""
@@ -119,19 +118,6 @@ def random_subjects(like: SteeringVector, n: int, seed: int = 0) -> list[Subject
     return made
 
 
-def sets_of(plan: Plan) -> dict[str, list[Conversation]]:
-    """harmful: plainly; attacked: under each family; borderline; plain. Test prompts."""
-    harmful = spread(builtin("harmful", "test"), plan.n)
-    found = {"harmful": plainly(harmful)}
-    if plan.attacks:
-        found["attacked"] = [attack(prompt, name) for name in plan.attacks for prompt in harmful]
-    return {
-        **found,
-        "borderline": plainly(spread(builtin("borderline", "test"), plan.n)),
-        "plain": plainly(spread(builtin("plain", "test"), plan.n)),
-    }
-
-
 def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "") -> Audit:
     """Measure all subjects in one run; generations, scores and verdicts go through the bench's journal.
 
@@ -146,7 +132,7 @@ def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "") 
     noise = {} if like is None else {arm_name(s.name, m): s.steer(m) for m in plan.extremes
                                      for s in random_subjects(like, plan.randoms, plan.seed)}  # fmt: skip
     arms = [Arm("unsteered"), *(Arm(name, how) for name, how in {**steered, **noise}.items())]
-    sets = sets_of(plan)
+    sets = {name: rows for name, rows in test_sets(plan.attacks, Size(test=plan.n)).items() if rows}
     primary = "attacked" if plan.attacks else "harmful"
     table = bench.run(arms, sets, run)
     items = builtin_items("test")[: plan.items]

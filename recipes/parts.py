@@ -1,0 +1,64 @@
+"""What the results recipes share: running parts into folders, and tests as a figure."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+import demur
+from demur.runs import Target, verdict_lines, write_results
+from demur.types import Figure
+
+Part = tuple[list[Figure], list[Target]]
+"""What a part measured, and what it is held against."""
+
+
+def run_parts(
+    doc: str | None,
+    name: str,
+    model: str,
+    parts: Mapping[str, Callable[[Path, bool], Part]],
+    missing: Callable[[str], str] = lambda _part: "",
+) -> None:
+    """The command line of a results recipe: each part's results.json under --out, a line for every target.
+
+    missing: what a part needs that is not there, or ""; such a part is left out, and said.
+    """
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--out", type=Path, default=Path("runs") / name)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default=",".join(parts))
+    options = parser.parse_args()
+    out = options.out.with_name(options.out.name + ("-quick" if options.quick else ""))
+    for part in options.only.split(","):
+        if lacks := missing(part):
+            print(f"# part {part} {lacks}", flush=True)
+            continue
+        started, folder = time.monotonic(), out / f"part-{part}"
+        folder.mkdir(parents=True, exist_ok=True)
+        figures, targets = parts[part](folder, options.quick)
+        spec = {"part": part, "quick": options.quick, "model": model, "version": demur.__version__,
+                "torch": torch.__version__}  # fmt: skip
+        write_results(folder, spec, figures, time.monotonic() - started)
+        print("\r", end="", file=sys.stderr)
+        for line in verdict_lines(figures, targets):
+            print(line, flush=True)
+        print(f"# part {part}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def tests_run(arm: str, name: str, paths: Sequence[str]) -> list[Figure]:
+    """How many of the tests at `paths` passed, failed and were left out."""
+    done = subprocess.run([sys.executable, "-m", "pytest", *paths, "-q", "-p", "no:cacheprovider", "-rs"],
+                          capture_output=True, text=True)  # fmt: skip
+    words = done.stdout.replace(",", " ").split()
+    count = {word: next((int(a) for a, b in pairwise(words) if b == word), 0)
+             for word in ("passed", "failed", "skipped")}  # fmt: skip
+    total = sum(count.values())
+    return [Figure(arm, "", name, word, value, total, "tests", value, value) for word, value in count.items()]
