@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 import demur
+from demur.errors import InputError
 from demur.runs import Target, verdict_lines, write_results
 from demur.types import Figure
 
@@ -55,10 +56,12 @@ def run_parts(
 
 def tests_run(arm: str, name: str, paths: Sequence[str]) -> list[Figure]:
     """How many of the tests at `paths` passed, failed and were left out."""
-    done = subprocess.run([sys.executable, "-m", "pytest", *paths, "-q", "-p", "no:cacheprovider", "-rs"],
+    done = subprocess.run([sys.executable, "-m", "pytest", *paths, "-p", "no:cacheprovider"],
                           capture_output=True, text=True)  # fmt: skip
     words = done.stdout.replace(",", " ").split()
     count = {word: next((int(a) for a, b in pairwise(words) if b == word), 0)
              for word in ("passed", "failed", "skipped")}  # fmt: skip
     total = sum(count.values())
+    if not total:
+        raise InputError(f"pytest ran no test of {', '.join(paths)}: {done.stderr[-300:] or done.stdout[-300:]}")
     return [Figure(arm, "", name, word, value, total, "tests", value, value) for word, value in count.items()]
