@@ -6,7 +6,17 @@ from tests.audit.hashed import Hashed, rows
 
 from demur.audit.figures import find
 from demur.audit.measure import Bench
-from demur.audit.proof import Doses, against_random, choose_doses, effects, likelihoods, prove, refusals, unit_of
+from demur.audit.proof import (
+    Doses,
+    against_random,
+    choose_doses,
+    effects,
+    likelihoods,
+    prove,
+    refusals,
+    unit_of,
+    unlikely,
+)
 from demur.errors import InputError
 from demur.interventions import clamp
 from demur.saes import SAE, load_sae, save_sae
@@ -90,7 +100,7 @@ def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
     for arm in ("suppress", "suppress without direction", "ablate", "suppress minimal"):
         assert (arm, "harmful") in places
     for arm in ("clamp", "clamp without direction", "add", "clamp minimal"):
-        assert {(arm, name) for name in ("harmful", "attacked", "plain", "borderline")} <= places
+        assert {(arm, name) for name in ("attacked", "plain", "borderline")} <= places
     assert {f"random suppress {i}" for i in range(3)} <= {arm for arm, _ in places}
     assert len(found.table["unsteered", "attacked"]) == 12
     few = [found.table[arm, "attacked, a share"] for arm in ("random clamp 0", "clamp", "unsteered")]
@@ -98,6 +108,8 @@ def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
     assert asked[0] == asked[1] == asked[2]
     for arm in ("suppress", "clamp", "ablate", "add"):
         assert find(found.figures, arm, "capability", "accuracy", "unsteered").n == 4
+    keys = [(f.arm, f.versus, f.set, f.metric) for f in found.figures]
+    assert len(keys) == len(set(keys))
     assert {judged.generation.conversation.prompt.use for some in found.table.values() for judged in some} == {"test"}
 
 
@@ -105,6 +117,20 @@ def test_a_proof_without_random_sets_is_refused(bench, features, sae):
     direction = Direction(torch.eye(32)[0], SITE, 1.0)
     with pytest.raises(InputError, match="random sets"):
         prove(bench, features, {SITE: sae}, direction, Doses(0.0, 1.0, ()), ["prefill"], randoms=0)
+
+
+def test_the_screen_is_how_far_the_refusal_score_falls_and_nothing_is_generated(bench, features, sae, monkeypatch):
+    scores = iter([3.0, 1.0, 2.5])
+    asked = []
+
+    class Fake:
+        def scores(self, engine, talks, intervention=None):
+            asked.append(({c.prompt.use for c in talks}, intervention is None))
+            return torch.full((len(talks),), next(scores), dtype=torch.float64)
+
+    monkeypatch.setattr("demur.audit.proof.measure_openings", lambda *_: Fake())
+    assert unlikely(bench.engine, {SITE: sae}, 0.0, 4)([features, features]) == [2.0, 0.5]
+    assert asked == [({"validation"}, True), ({"validation"}, False), ({"validation"}, False)]
 
 
 def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_against_them(

@@ -11,10 +11,11 @@ class WordScorer:
     fingerprint = EngineFingerprint("words", "w", "t", "c", "fp32")
 
     def __init__(self) -> None:
-        self.pairs = 0
+        self.pairs = self.words = 0
 
     def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> list[list[float]]:
         self.pairs += len(pairs)
+        self.words += sum(len(answer.split()) for _, answer in pairs)
         return [[self._one(c, word) for word in answer.split()] for c, answer in pairs]
 
     def _one(self, conversation: Conversation, word: str) -> float:

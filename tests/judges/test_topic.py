@@ -8,7 +8,7 @@ from tests.judges.scorer import WordScorer, answer, prompts
 from demur.errors import InputError
 from demur.judges.coherence import plain_request
 from demur.judges.topic import OTHERS, WORDS, head, other_requests, ranks
-from demur.types import Prompt
+from demur.types import Conversation, Prompt
 
 POOL = prompts()
 
@@ -65,3 +65,32 @@ def test_a_tie_is_won_by_the_own_request() -> None:
     vague = answer(POOL[0], "Nothing much comes up here.")
     own = scorer.logprobs([(plain_request(vague), vague.text)])
     assert ranks(scorer, [vague], own, POOL) == [1]
+
+
+class RandomScorer(WordScorer):
+    """Each word gets any likelihood, the same one every time, and a higher one after its own request."""
+
+    def _one(self, conversation: Conversation, word: str) -> float:
+        asked = conversation.messages[-1].content or ""
+        own = word.split("-")[0] in asked
+        return -random.Random(f"{asked} {word}").expovariate(1.5 if own else 0.5)
+
+
+def thing(prompt: Prompt) -> str:
+    return prompt.text.split()[-1].strip("?")
+
+
+def test_leaving_hopeless_requests_early_changes_no_rank_and_scores_fewer_words() -> None:
+    scorer = RandomScorer()
+    said = [answer(p, " ".join(f"{thing(p)}-{i}-{word}" for word in "abcdefghijklmnopqr"[: 3 + n])) for i in range(3)
+            for n, p in enumerate(POOL[:14])]  # fmt: skip
+    own = scorer.logprobs([(plain_request(g), g.text) for g in said])
+    whole = []
+    for g, mine in zip(said, own, strict=True):
+        rivals = [(plain_request(g, other), head(g.text)) for other in other_requests(g.conversation.prompt, POOL)]
+        rows = scorer.logprobs(rivals)
+        whole.append(1 + sum(sum(row) > sum(mine[: len(row)]) + 1e-9 for row in rows))
+    scorer.words = 0
+    assert ranks(scorer, said, own, POOL) == whole
+    assert len(set(whole)) > 3
+    assert scorer.words < OTHERS * sum(len(head(g.text).split()) for g in said)

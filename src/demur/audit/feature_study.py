@@ -12,7 +12,7 @@ from demur.attacks import attack
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.proof import choose_doses, effects, likelihoods, prove, refusals
+from demur.audit.proof import choose_doses, effects, likelihoods, prove, refusals, unlikely
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.directions.artifact import load_direction
 from demur.engines.base import Request
@@ -35,6 +35,8 @@ from demur.types import Conversation, Decoding, Direction, FeatureSet, Figure, S
 METHODS = ("attribution", "contrast", "cosine", "one-prompt")
 DEFAULT_ATTACKS = ("prefill", "fiction", "continuation")
 """Families that one-prompt candidates are tried under; a proof ranks all families itself."""
+SCREENED = ("prefill",)
+"""Those of them that hundreds of candidates are screened under: short ones."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -131,7 +133,7 @@ def from_one_prompt(
     lengths = engine.activations(plainly(builtin("plain", "fit")), sorted(saes))
     values = {site: finding.value * lengths.median_norm(site) for site in saes}
     return one_prompt(engine, one.conversation, one.text, saes, values, refusals(bench, DEFAULT_ATTACKS, 8),
-                      finding.k, screen=likelihoods(engine, one.text, DEFAULT_ATTACKS))  # fmt: skip
+                      finding.k, screen=likelihoods(engine, one.text, SCREENED))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,10 @@ def verify_features(
         bench = Bench(engine, judge, decoding, journal, progress)
         attacks = rank_attacks(bench, size_for(engine.model.name), run)[0]
         doses = choose_doses(bench, features, saes, attacks, run=run)
-        subset = minimal(features, effects(bench, saes, doses.factor, run=run)) if smallest else None
+        subset = None
+        if smallest:
+            subset = minimal(features, effects(bench, saes, doses.factor, run=run),
+                             screen=unlikely(engine, saes, doses.factor))  # fmt: skip
         proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=subset, run=run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)

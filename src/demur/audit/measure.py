@@ -19,7 +19,7 @@ from demur.types import Conversation, Decoding, Generation, Item, Verdict
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
-JUDGED = 4 * BATCH
+JUDGED = 8 * BATCH
 """Answers judged at once: their comparison with other requests is the faster the more they are."""
 
 Progress = Callable[[str, int, int], None]

@@ -21,6 +21,7 @@ from demur.errors import InputError
 from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.saes import SAE
+from demur.selection.openings import measure_openings
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
 FACTORS = (0.5, 0.35, 0.2, 0.0, -0.5)
@@ -28,6 +29,8 @@ FACTORS = (0.5, 0.35, 0.2, 0.0, -0.5)
 VALUES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 
+ADDED = 0.3
+"""Relative dose at which the direction itself is added, the reference of a clamp."""
 OPENING = 8
 """Words of a refusal by whose likelihood a shortlist is drawn up."""
 
@@ -53,12 +56,28 @@ class Proof:
 
 
 def effects(
-    bench: Bench, saes: Mapping[Site, SAE], factor: float, n: int | None = 24, run: str = ""
+    bench: Bench, saes: Mapping[Site, SAE], factor: float, n: int | None = 40, run: str = ""
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`: how much suppressing each set raises compliance on harmful validation requests, less the
     broken answers it adds."""
     talks = plainly(spread(builtin("harmful", "validation"), n))
     return lambda sets: _gains(bench, [multiply_features(s, saes, factor) for s in sets], talks, "complied", run)
+
+
+def unlikely(
+    engine: Engine, saes: Mapping[Site, SAE], factor: float, n: int | None = 24
+) -> Callable[[Sequence[FeatureSet]], list[float]]:
+    """For `features.minimal`'s path: how far suppressing each set lowers the refusal score (`selection.openings`) of
+    harmful validation requests, in nats; nothing is generated."""
+    harmful, plain = (plainly(spread(builtin(kind, "fit"), n)) for kind in ("harmful", "plain"))
+    openings = measure_openings(engine, harmful, plain)
+    talks = plainly(spread(builtin("harmful", "validation"), n))
+    base = float(openings.scores(engine, talks).mean())
+
+    def effect(sets: Sequence[FeatureSet]) -> list[float]:
+        return [base - float(openings.scores(engine, talks, multiply_features(s, saes, factor)).mean()) for s in sets]
+
+    return effect
 
 
 def refusals(
@@ -119,21 +138,45 @@ def choose_doses(
     values: Sequence[float] = VALUES,
     run: str = "",
 ) -> Doses:
-    """The factor with most compliance on plain harmful validation requests, and the value with most refusal of attacked
-    ones, among those whose broken answers stay within PRICE of the unsteered arm's (else the cheapest).
+    """`choose_factor` and `choose_value`, with both curves."""
+    factor, down = choose_factor(bench, features, saes, n, factors, run)
+    value, up = choose_value(bench, features, saes, attacks, n, values, run)
+    return Doses(factor, value, (*down, *up))
 
-    values: in units of `unit_of`.
-    """
-    unit = unit_of(bench.engine, features)
-    harmful = spread(builtin("harmful", "validation"), n)
-    wrapped = [attack(prompt, name) for name in attacks for prompt in harmful]
+
+def choose_factor(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    n: int | None = 40,
+    factors: Sequence[float] = FACTORS,
+    run: str = "",
+) -> tuple[float, list[Figure]]:
+    """The factor with most compliance on plain harmful validation requests among those whose broken answers stay within
+    PRICE of the unsteered arm's (else the cheapest), and the curve."""
     arms = {factor: Arm(f"suppress {factor:g}", multiply_features(features, saes, factor)) for factor in factors}
-    clamps = {value * unit: Arm(f"clamp {value:g}r", clamp_features(features, saes, value * unit)) for value in values}
-    one = bench.run([Arm("unsteered"), *arms.values()], {"validation harmful": plainly(harmful)}, run)
-    two = bench.run([Arm("unsteered"), *clamps.values()], {"validation attacked": wrapped}, run)
-    factor = _best({f: arm.name for f, arm in arms.items()}, one, "validation harmful", "complied")
-    value = _best({v: arm.name for v, arm in clamps.items()}, two, "validation attacked", "refused")
-    return Doses(factor, value, tuple([*table_figures(one), *table_figures(two)]))
+    name, talks = "validation harmful", plainly(spread(builtin("harmful", "validation"), n))
+    table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
+    return _best({f: arm.name for f, arm in arms.items()}, table, name, "complied"), table_figures(table)
+
+
+def choose_value(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    attacks: Sequence[str],
+    n: int | None = 40,
+    values: Sequence[float] = VALUES,
+    run: str = "",
+) -> tuple[float, list[Figure]]:
+    """The clamp with most refusal of attacked validation requests at the same price, in the latents' own units, and the
+    curve. values: in units of `unit_of`."""
+    unit = unit_of(bench.engine, features)
+    arms = {value * unit: Arm(f"clamp {value:g}r", clamp_features(features, saes, value * unit)) for value in values}
+    harmful, name = spread(builtin("harmful", "validation"), n), "validation attacked"
+    talks = [attack(prompt, family) for family in attacks for prompt in harmful]
+    table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
+    return _best({v: arm.name for v, arm in arms.items()}, table, name, "refused"), table_figures(table)
 
 
 def _best(arms: Mapping[float, str], table: Table, name: str, wanted: str) -> float:
@@ -158,66 +201,112 @@ def prove(
     doses: Doses,
     attacks: Sequence[str],
     *,
-    dose: float = 0.3,
     n: int | None = 100,
     randoms: int = 20,
     items: int | None = 200,
     minimal: FeatureSet | None = None,
     run: str = "",
 ) -> Proof:
-    """Every arm on held-out requests.
+    """`necessity` and `sufficiency`, on held-out requests.
 
-    direction: the refusal direction, the reference (ablated everywhere; added at the relative `dose`), which is also
-    removed from the decoder rows in the arms "... without direction". randoms: matched random sets, drawn by their
-    activity on fitting prompts. minimal: a subset to score beside the whole.
+    direction: the refusal direction, the reference, which is also removed from the decoder rows in the arms
+    "... without direction". randoms: matched random sets, drawn by their activity on fitting prompts. minimal: a subset
+    to score beside the whole.
     """
-    engine = bench.engine
-    if not isinstance(engine, HFEngine):
-        raise InputError("features are proved on a Hugging Face engine; the mock has no SAEs.")
-    if randoms < 1:
-        raise InputError(f"a proof needs random sets to compare with; got {randoms}.")
-    fitting = plainly(builtin("harmful", "fit"))
-    seen = activity(engine, fitting, saes)
+    one, down = necessity(bench, features, saes, direction, doses.factor, n, randoms, items, minimal, run)
+    two, up = sufficiency(bench, features, saes, direction, doses.value, attacks, n, randoms, items, minimal, run)
+    return Proof(doses, {**one, **two}, tuple(dict.fromkeys([*down, *up])))
+
+
+def necessity(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    direction: Direction,
+    factor: float,
+    n: int | None = 100,
+    randoms: int = 20,
+    items: int | None = 200,
+    minimal: FeatureSet | None = None,
+    run: str = "",
+) -> tuple[Table, list[Figure]]:
+    """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
+    engine = _proving(bench, randoms)
+    seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
+    arms: dict[str, Intervention] = {
+        "suppress": multiply_features(features, saes, factor),
+        "suppress without direction": multiply_features(features, saes, factor, without=direction.vector),
+        "ablate": ablate_everywhere(direction, engine.n_layers),
+    }
+    if minimal is not None:
+        arms["suppress minimal"] = multiply_features(minimal, saes, factor)
+    controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
+                for i, control in enumerate(matched(features, seen, randoms))}  # fmt: skip
+    sets = {"harmful": plainly(spread(builtin("harmful", "test"), n))}
+    table = bench.run(_arms({**arms, **controls}), sets, run)
+    figures = [*_shown(table), *against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate")]
+    return table, figures + _capability(bench, arms, items)
+
+
+def sufficiency(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    direction: Direction,
+    value: float,
+    attacks: Sequence[str],
+    n: int | None = 100,
+    randoms: int = 20,
+    items: int | None = 200,
+    minimal: FeatureSet | None = None,
+    run: str = "",
+) -> tuple[Table, list[Figure]]:
+    """Clamped on attacked, plain and borderline requests, beside random sets (on a share of the attacked ones), the
+    direction added at a relative dose of ADDED, and capability items."""
+    engine = _proving(bench, randoms)
+    seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
+    arms: dict[str, Intervention] = {
+        "clamp": clamp_features(features, saes, value),
+        "clamp without direction": clamp_features(features, saes, value, without=direction.vector),
+        "add": add(direction, ADDED, True),
+    }
+    if minimal is not None:
+        arms["clamp minimal"] = clamp_features(minimal, saes, value)
+    controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
+                for i, control in enumerate(matched(features, seen, randoms))}  # fmt: skip
     harmful = spread(builtin("harmful", "test"), n)
-    sets = {"harmful": plainly(harmful)}
-    pushed = {
-        "attacked": [attack(prompt, name) for name in attacks for prompt in harmful],
+    attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
+    sets = {
+        "attacked": attacked,
         "plain": plainly(spread(builtin("plain", "test"), n)),
         "borderline": plainly(spread(builtin("borderline", "test"), n)),
     }
-    suppress: dict[str, Intervention] = {
-        "suppress": multiply_features(features, saes, doses.factor),
-        "suppress without direction": multiply_features(features, saes, doses.factor, without=direction.vector),
-        "ablate": ablate_everywhere(direction, engine.n_layers),
-    }
-    push: dict[str, Intervention] = {
-        "clamp": clamp_features(features, saes, doses.value),
-        "clamp without direction": clamp_features(features, saes, doses.value, without=direction.vector),
-        "add": add(direction, dose, True),
-    }
-    if minimal is not None:
-        suppress["suppress minimal"] = multiply_features(minimal, saes, doses.factor)
-        push["clamp minimal"] = clamp_features(minimal, saes, doses.value)
-    controls = matched(features, seen, randoms)
-    down = {f"random suppress {i}": dosed(c, features, saes, seen, factor=doses.factor) for i, c in enumerate(controls)}
-    up = {f"random clamp {i}": dosed(c, features, saes, seen, value=doses.value) for i, c in enumerate(controls)}
-    first = bench.run(_arms({**suppress, **down}), sets, run)
-    # Unsteered answers to harmful requests are made in both runs; the suppressed ones are compared with their own.
-    table = {**bench.run(_arms(push), {**sets, **pushed}, run), **first}
-    # Random clamps stand on a share of the rows; the unsteered and the clamped answers to these are there already.
-    few = {"attacked, a share": pushed["attacked"][:: len(attacks)]}
-    table |= bench.run(_arms(up)[1:], few, run)
+    few = "attacked, a share"
+    step = len(attacks)
+    table = {**bench.run(_arms(arms), sets, run), **bench.run(_arms(controls)[1:], {few: attacked[::step]}, run)}
+    # The unsteered and the clamped answers to the share are there already.
     for arm in ("unsteered", "clamp"):
-        table[arm, "attacked, a share"] = table[arm, "attacked"][:: len(attacks)]
+        table[arm, few] = table[arm, "attacked"][::step]
+    figures = [*_shown(table), *against_random(table, "clamp", "random clamp ", few, "refusal_rate")]
+    return table, figures + _capability(bench, arms, items)
+
+
+def _proving(bench: Bench, randoms: int) -> HFEngine:
+    if not isinstance(bench.engine, HFEngine):
+        raise InputError("features are proved on a Hugging Face engine; the mock has no SAEs.")
+    if randoms < 1:
+        raise InputError(f"a proof needs random sets to compare with; got {randoms}.")
+    return bench.engine
+
+
+def _shown(table: Table) -> list[Figure]:
+    """Figures of every arm but the single random sets."""
+    return table_figures({place: rows for place, rows in table.items() if not place[0].startswith("random")})
+
+
+def _capability(bench: Bench, arms: Mapping[str, Intervention], items: int | None) -> list[Figure]:
     scored = builtin_items("test")[:items]
-    right = bench.score(_arms({**suppress, **push}), scored)
-    figures = [
-        *table_figures({place: rows for place, rows in table.items() if not place[0].startswith("random")}),
-        *against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate"),
-        *against_random(table, "clamp", "random clamp ", "attacked, a share", "refusal_rate"),
-        *accuracy_figures(right, [item.id for item in scored]),
-    ]
-    return Proof(doses, table, tuple(figures))
+    return accuracy_figures(bench.score(_arms(arms), scored), [item.id for item in scored])
 
 
 def _arms(steering: Mapping[str, Intervention]) -> list[Arm]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise, takewhile
 
 from demur.errors import InputError
 from demur.types import Feature, FeatureSet
@@ -13,43 +14,57 @@ Effect = Callable[[list[FeatureSet]], Sequence[float]]
 call, so that the caller can batch them."""
 
 
-def minimal(features: FeatureSet, effect: Effect, share: float = 0.9) -> FeatureSet:
-    """Drop, round by round, the latent whose loss costs least, while at least `share` of the whole's effect is left.
+def minimal(features: FeatureSet, effect: Effect, share: float = 0.9, screen: Effect | None = None) -> FeatureSet:
+    """The smallest set on a path of ever smaller ones that keeps `share` of the whole's effect, as do all before it.
 
-    It takes at most k (k + 1) / 2 effects in k calls. Of equal ones the latent that stands last goes. Ends with one
-    latent at the latest. The path is in origin["path"]: what was dropped, and the effect of what was left; the last
-    entry may be the one that was too much (kept: False). Measure the effect on validation prompts, not on those the
-    features are tested on. Raises InputError for an empty set, a share outside (0, 1], or a whole without effect.
+    The path drops, round by round, the latent whose loss costs least (of equal ones the last), as `screen` has it, a
+    cheaper effect, or `effect` itself: k (k + 1) / 2 sets in k calls. With a screen, `effect` measures only the k sets
+    of the path, in one call. The path is in origin["path"]: what was dropped, and the effect of what was left; an entry
+    with kept: False was too much. Measure both effects on validation prompts, not on those the features are tested on.
+    Raises InputError for an empty set, a share outside (0, 1], or a whole without effect.
     """
     if not 0 < share <= 1:
         raise InputError(f"share is {share}; give the part of the whole set's effect to keep, above 0 and up to 1.")
     if not features.features:
         raise InputError("the feature set is empty; find features first.")
-    (whole,) = _measured(effect, [features])
-    if whole <= 0:
-        raise InputError(f"the whole set's effect is {whole:g}, so no part of it can be kept; give a set that acts.")
-    left, value = features, whole
-    path: list[dict[str, object]] = []
-    while len(left.features) > 1:
-        subsets = [_without(left, i) for i in range(len(left.features))]
-        effects = _measured(effect, subsets)
-        i = max(range(len(effects)), key=lambda i: (effects[i], i))
-        kept = effects[i] >= share * whole
-        dropped = left.features[i]
-        path.append({"dropped": f"{dropped.site}:{dropped.index}", "effect": effects[i], "kept": kept})
-        if not kept:
-            break
-        left, value = subsets[i], effects[i]
+    sets = [features]
+    effects = []
+    if screen is None:
+        effects = _measured(effect, sets)
+        _acts(effects[0])
+    while len(sets[-1].features) > 1 and (screen is not None or effects[-1] >= share * effects[0]):
+        subsets = [_without(sets[-1], i) for i in range(len(sets[-1].features))]
+        values = _measured(screen or effect, subsets)
+        i = max(range(len(values)), key=lambda i: (values[i], i))
+        sets.append(subsets[i])
+        effects += [values[i]] if screen is None else []
+    if screen is not None:
+        effects = _measured(effect, sets)
+        _acts(effects[0])
+    kept = list(takewhile(lambda value: value >= share * effects[0], effects))
+    left, value = sets[len(kept) - 1], kept[-1]
+    path = [{"dropped": _dropped(before, after), "effect": effects[i + 1], "kept": i + 1 < len(kept)}
+            for i, (before, after) in enumerate(pairwise(sets))]  # fmt: skip
     origin = {
-        "method": "greedy elimination",
+        "method": "greedy elimination" if screen is None else "greedy elimination, screened",
         "share": share,
-        "whole": whole,
+        "whole": effects[0],
         "effect": value,
         "path": path,
         "from": dict(features.origin),
         "saes": features.origin.get("saes", {}),
     }
     return FeatureSet(left.features, left.saes, origin)
+
+
+def _acts(whole: float) -> None:
+    if whole <= 0:
+        raise InputError(f"the whole set's effect is {whole:g}, so no part of it can be kept; give a set that acts.")
+
+
+def _dropped(before: FeatureSet, after: FeatureSet) -> str:
+    (gone,) = set(before.features) - set(after.features)
+    return f"{gone.site}:{gone.index}"
 
 
 def _measured(effect: Effect, sets: list[FeatureSet]) -> list[float]:

@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 from demur.errors import InputError
 from demur.judges.coherence import Scorer, plain_request
@@ -20,13 +21,16 @@ OTHERS = 19
 WORDS = 14
 """Words of the answer that are scored, about 17 tokens."""
 
-_HEAD = re.compile(rf"\s*(?:\S+\s+){{0,{WORDS - 1}}}\S+")
+LOOK = 5
+"""Words after which most of the others are out of the race."""
+
+_WORD = re.compile(r"\s*\S+")
 
 
-def head(text: str) -> str:
+def head(text: str, words: int = WORDS) -> str:
     """The first words of an answer, its white space kept, so that its tokens are a prefix of the answer's."""
-    match = _HEAD.match(text)
-    return match.group() if match else ""
+    found = list(islice(_WORD.finditer(text), words))
+    return text[: found[-1].end()] if found else ""
 
 
 def other_requests(prompt: Prompt, pool: Sequence[Prompt], n: int = OTHERS) -> list[Prompt]:
@@ -60,18 +64,29 @@ def ranks(
     """1 where no other request makes the answer's first words likelier than its own does, 2 where one does ...
 
     own: the log-probabilities of each answer's tokens after its own plain request.
+
+    A request under which the first LOOK words are no likelier than all of them are under the own one is out of the
+    race, for more words never raise a likelihood: most are done with there, and no rank is changed by it.
     """
-    pairs = [
-        (plain_request(g, other), head(g.text))
-        for g in generations
-        for other in other_requests(g.conversation.prompt, pool)
-    ]
-    scored = scorer.logprobs(pairs) if pairs else []
-    found = []
-    for i, mine in enumerate(own):
-        theirs = scored[i * OTHERS : (i + 1) * OTHERS]
-        mine_total = math.fsum(mine[: len(theirs[0])])
-        found.append(1 + sum(math.fsum(row) > mine_total + 1e-9 for row in theirs))
+    rivals = [other_requests(g.conversation.prompt, pool) for g in generations]
+    found = [1] * len(rivals)
+    totals = [0.0] * len(rivals)
+
+    def score(places: Sequence[tuple[int, Prompt]], words: int) -> list[list[float]]:
+        pairs = [(plain_request(generations[i], other), head(generations[i].text, words)) for i, other in places]
+        return scorer.logprobs(pairs) if pairs else []
+
+    def ahead(places: Sequence[tuple[int, Prompt]], words: int) -> list[tuple[int, Prompt]]:
+        rows = score(places, words)
+        return [place for place, row in zip(places, rows, strict=True) if math.fsum(row) > totals[place[0]] + 1e-9]
+
+    firsts = [(i, others[0]) for i, others in enumerate(rivals)]
+    for (i, _), row in zip(firsts, score(firsts, WORDS), strict=True):
+        totals[i] = math.fsum(own[i][: len(row)])
+        found[i] += math.fsum(row) > totals[i] + 1e-9
+    rest = [(i, other) for i, others in enumerate(rivals) for other in others[1:]]
+    for i, _ in ahead(ahead(rest, LOOK), WORDS):
+        found[i] += 1
     return found
 
 
