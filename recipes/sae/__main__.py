@@ -1,7 +1,10 @@
 """`DEMUR_DATA=folder python -m recipes.sae --work FOLDER`: an hour on two cores; goes on where it was broken off.
 
 Trains one SAE a site on text and chats, checks them on text and chats they never saw, and leaves the SAEs that ship
-(bf16, SAELens' layout) in FOLDER/ship; copy them to src/demur/saes/weights/smollm2-refuser.
+(bf16, SAELens' layout) in FOLDER/sae/ship; copy them to src/demur/saes/weights/smollm2-refuser.
+
+With glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456 in the environment take a third
+off a training step: its large tensors are then not handed back to the system and fetched again at every step.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from recipes.sae.reading import held_out, training_rows
 MODEL = "smollm2-refuser"
 SITES = tuple(parse_site(name) for name in ("9.post", "14.post", "19.post"))
 """A third, half and two thirds of 30 blocks; 19.post is where the refusal direction stands (20.pre)."""
-TRAINING = Training()
+TRAINING = Training(d_sae=5120, tokens=4_000_000)
 
 
 def say(phase: str, done: int, total: int) -> None:

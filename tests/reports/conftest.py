@@ -1,6 +1,6 @@
 import pytest
 
-from demur.reports import Answer, Example, Findings
+from demur.reports import Answer, Example, Findings, Scatter
 from demur.types import OUTCOMES, Figure
 
 SHARES = (0.5, 0.125, 0.25, 0.075, 0.05, 0.0)
@@ -29,6 +29,7 @@ def findings_with(word: str = "word") -> Findings:
         seconds=95.2,
         notes=[word],
         facts={"model": word, word: "x"},
+        scatters=[Scatter(word, word, word, [(word, 0.5, 1.0), (word, -0.5, -1.0)], (2.0, 0.0))],
     )
 
 

@@ -130,6 +130,7 @@ def test_every_section_is_there_when_it_has_something_to_say(make_findings):
     for heading in (
         "Outcomes",
         "Paired differences",
+        "Geometry",
         "Capability",
         "Examples",
         "judge gets wrong",

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demur.reports import Scatter
 from demur.reports.layout import Panel, ShareRow
-from demur.reports.plots import interval_plot, nice_ticks, segments
+from demur.reports.plots import interval_plot, nice_ticks, scatter_plot, segments
 from demur.types import OUTCOMES, Figure
 
 
@@ -50,3 +51,17 @@ def test_a_single_point_has_a_scale():
 )
 def test_ticks_are_round_numbers(low, high, ticks):
     assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_a_scatter_shows_both_zeros_its_dots_and_the_whole_line():
+    drawn = scatter_plot(Scatter("t", "x", "y", [("a", 0.5, 1.0), ("b", -0.5, -1.0)], (10.0, 1.0)))
+    assert drawn.zero_x == 50
+    assert [x for _, x, _ in drawn.dots] == [96.0, 4.0]
+    (left, low), (right, high) = drawn.line or ((0, 0), (0, 0))
+    assert (left, right) == (4.0, 96.0)
+    assert (low, high) == (96.0, 4.0)
+    assert drawn.dots[0][2] < drawn.zero_y < drawn.dots[1][2]
+
+
+def test_a_scatter_of_one_point_at_zero_has_a_scale():
+    assert scatter_plot(Scatter("t", "x", "y", [("a", 0.0, 0.0)])).dots == [("a", 50.0, 50.0)]

@@ -27,7 +27,7 @@ from demur.errors import InputError, unknown
 from demur.interventions.expression import read_steer
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
-from demur.reports import Findings, html
+from demur.reports import Findings, Scatter, html
 from demur.runs import Journal, digest, write_results, write_text
 from demur.selection.clean import constrained_edit, steered
 from demur.selection.openings import measure_openings
@@ -258,6 +258,21 @@ def geometry_figures(found: Audit, subjects: Sequence[Subject], plan: Plan, dire
     return figures
 
 
+def geometry_scatter(figures: Sequence[Figure]) -> list[Scatter]:
+    """The slopes against the cosines that `geometry_figures` found, with the line where there are three vectors."""
+    by = {metric: {f.arm: f.value for f in figures if f.set == "geometry" and f.metric == metric}
+          for metric in ("cosine_to_refusal", "compliance_slope")}  # fmt: skip
+    points = [(arm, x, 100 * by["compliance_slope"][arm]) for arm, x in by["cosine_to_refusal"].items()]
+    if not points:
+        return []
+    through = None
+    if len({x for _, x, _ in points}) >= 3:
+        found = line([x for _, x, _ in points], [y for _, _, y in points])
+        through = (found.gradient, found.intercept)
+    y = "points of compliance a multiplier"
+    return [Scatter("What geometry foretells", "cosine with the refusal direction", y, points, through)]
+
+
 def _behaviour(engine: Engine, one: Subject, what: str, plan: Plan) -> list[Figure]:
     pairs = behaviour(what, "test")
     seen = {"unsteered": shown(engine, pairs)}
@@ -294,6 +309,7 @@ def _report(
         examples=examples(found.table, ("unsteered", worst), sets),
         seconds=seconds,
         notes=NOTES,
+        scatters=geometry_scatter(figures),
         facts={
             "model": spec["model"],
             "dtype": spec["dtype"],

@@ -31,6 +31,20 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Scatter:
+    """Named points, and the straight line through them if there is one."""
+
+    title: str
+    x: str
+    """What the horizontal axis shows."""
+    y: str
+    points: Sequence[tuple[str, float, float]]
+    """Name, x, y."""
+    line: tuple[float, float] | None = None
+    """Gradient and intercept."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """One experiment, ready to be shown.
 
@@ -51,3 +65,4 @@ class Findings:
     """What a reader must know to read it right: what is exploratory, what was not measured."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Short lines under the title: model, engine, dtype, code version."""
+    scatters: Sequence[Scatter] = ()

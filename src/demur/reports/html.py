@@ -26,6 +26,7 @@ def render(findings: Findings) -> str:
         shares=laid.shares,
         differences=[plots.interval_plot(panel) for panel in laid.differences],
         measures=[plots.interval_plot(panel) for panel in laid.measures],
+        scatters=[plots.scatter_plot(scatter) for scatter in findings.scatters],
         judges=[plots.interval_plot(panel) for panel in laid.judges],
         spec=layout.spec_text(findings.spec),
     )

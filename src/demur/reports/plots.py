@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from demur.reports.findings import Scatter
 from demur.reports.layout import Panel, ShareRow, number, percent, tick
 from demur.types import OUTCOMES, Figure
 
@@ -35,6 +36,20 @@ class Mark:
     high: float
     text: str
     interval: str
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A scatter: dots (name, x percent, y percent from the top), ticks, zero lines, a straight line."""
+
+    scatter: Scatter
+    dots: list[tuple[str, float, float]]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    zero_x: float
+    zero_y: float
+    line: tuple[tuple[float, float], ...] | None
+    """Its two ends."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,39 @@ def interval_plot(panel: Panel) -> Plot:
     ]
     ticks = [(place(value), tick(figures[0], value)) for value in nice_ticks(low, high)]
     return Plot(panel, marks, ticks, place(0.0) if low <= 0 <= high else None)
+
+
+def scatter_plot(scatter: Scatter) -> Dots:
+    """Where the dots, ticks and the line stand; both axes always show zero."""
+    xs, ys = [0.0, *(x for _, x, _ in scatter.points)], [0.0, *(y for _, _, y in scatter.points)]
+    if scatter.line is not None:
+        gradient, intercept = scatter.line
+        ys += [intercept + gradient * x for x in (min(xs), max(xs))]
+    (x_low, x_high), (y_low, y_high) = _scale(xs), _scale(ys)
+
+    def across(value: float) -> float:
+        return round(PAD + (100 - 2 * PAD) * (value - x_low) / (x_high - x_low), 3)
+
+    def down(value: float) -> float:
+        return round(100 - PAD - (100 - 2 * PAD) * (value - y_low) / (y_high - y_low), 3)
+
+    ends = None
+    if scatter.line is not None:
+        ends = tuple((across(x), down(scatter.line[1] + scatter.line[0] * x)) for x in (x_low, x_high))
+    return Dots(
+        scatter,
+        [(name, across(x), down(y)) for name, x, y in scatter.points],
+        [(across(value), f"{value:g}") for value in nice_ticks(x_low, x_high)],
+        [(down(value), f"{value:g}") for value in nice_ticks(y_low, y_high)],
+        across(0.0),
+        down(0.0),
+        ends,
+    )
+
+
+def _scale(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high - low > 1e-12 else (low - 0.5, high + 0.5)
 
 
 def nice_ticks(low: float, high: float, about: int = 6) -> Sequence[float]:
