@@ -3,8 +3,8 @@
 Trains one SAE a site on text and chats, checks them on text and chats they never saw, and leaves the SAEs that ship
 (bf16, SAELens' layout) in FOLDER/sae/ship; copy them to src/demur/saes/weights/smollm2-refuser.
 
-With glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456 in the environment take a third
-off a training step: its large tensors are then not handed back to the system and fetched again at every step.
+With glibc, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456 in the environment take a
+third off a training step: its large tensors are then not handed back to the system and fetched anew at every step.
 """
 
 from __future__ import annotations
