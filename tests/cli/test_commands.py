@@ -29,6 +29,9 @@ COMMANDS = [
     ["direction", "show"],
     ["runs"],
     *(["runs", name] for name in ("list", "show", "resume", "export")),
+    *(["vector", name] for name in ("fit", "audit", "clean", "convert", "show")),
+    *(["features", name] for name in ("find", "verify", "show")),
+    *(["sae", name] for name in ("train", "check", "convert")),
 ]
 
 HELP = f"""

@@ -1,0 +1,120 @@
+"""`demur vector`: files in and out, and what it says when it cannot."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from demur.directions.exchange import read_vector
+from demur.directions.vector_file import load_vector, save_vector
+from demur.directions.vectors import steering_vector
+from demur.types import Site
+
+
+@pytest.fixture
+def vector(tmp_path, weights):
+    """A vector file of the tiny model."""
+    value = torch.randn(32, generator=torch.Generator().manual_seed(3))
+    made = steering_vector({Site(2): value}, {"method": "drawn", "weights": weights}, {Site(2): 6.0})
+    save_vector(made, path := tmp_path / "warm.safetensors")
+    return path
+
+
+def test_fit_writes_a_vector_and_says_whether_it_clears_its_null(demur, model, weights, tmp_path):
+    said = demur("vector", "fit", model, "warmth", "--site", "1.pre", "--shuffles", 2, "--n", 8, "--dtype", "fp32",
+                 "--out", path := tmp_path / "v.safetensors")  # fmt: skip
+    assert said.status == 0, said
+    assert "2 vectors fitted on shuffled labels" in said.out
+    made = load_vector(path, weights)
+    assert set(made.vectors) == {Site(1)}
+    assert len(made.origin["null_effects"]) == 2
+    assert ("does not clear its null" in said.out) != made.origin["clears_null"]
+
+
+@pytest.mark.parametrize("name", ["v.gguf", "v.svec", "v.safetensors"])
+def test_convert_keeps_the_vector_and_says_where_it_stands(demur, vector, tmp_path, name):
+    said = demur("vector", "convert", vector, tmp_path / name, "--n-layers", 3)
+    assert said.status == 0, said
+    assert said.out.count("2.pre") + said.out.count("1.post") == 2
+    (value,) = read_vector(tmp_path / name).vectors.values()
+    torch.testing.assert_close(value, load_vector(vector).vectors[Site(2)])
+
+
+def test_show_says_what_the_file_holds(demur, vector):
+    said = demur("vector", "show", vector)
+    assert "2.pre (length" in said.out
+    assert "method: drawn" in said.out
+
+
+def test_clean_takes_the_direction_out(demur, model, vector, direction, tmp_path):
+    from demur.directions.artifact import load_direction
+
+    said = demur("vector", "clean", model, vector, "--way", "direction", "--direction", direction, "--dtype", "fp32",
+                 "--out", path := tmp_path / "c.safetensors")  # fmt: skip
+    assert said.status == 0, said
+    axis = load_direction(direction).vector
+    assert abs(float(load_vector(path).vectors[Site(2)] @ axis)) < 1e-4
+    assert f"demur vector audit {model} {vector} {path}" in said.out.replace("\n", "")
+
+
+@pytest.fixture
+def audited(monkeypatch):
+    """What `audit_vectors` was called with; it finds what `failed` holds."""
+    asked: dict[str, Any] = {"failed": ()}
+
+    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar):
+        asked.update(subjects=subjects, plan=plan, named=named, fail_if=fail_if, new_tokens=new_tokens)
+        return SimpleNamespace(figures=(), summary=("One vector: safe.",), failed=asked["failed"])
+
+    monkeypatch.setattr("demur.audit.vector_study.audit_vectors", audit_vectors)
+    return asked
+
+
+def test_audit_takes_vectors_and_any_other_steering(demur, model, vector, direction, audited):
+    said = demur("vector", "audit", model, f"warm={vector}", f"ablate:{direction}", "--direction", direction,
+                 "--multipliers", "-2,1", "--attacks", "prefill,fiction", "--behaviour", "warm=warmth", "--n", 8,
+                 "--dtype", "fp32")  # fmt: skip
+    assert said.status == 0, said
+    assert [s.name for s in audited["subjects"]] == ["warm", f"ablate:{direction}"]
+    assert audited["plan"].multipliers == (-2.0, 1.0)
+    assert audited["plan"].attacks == ("prefill", "fiction")
+    assert audited["named"] == {"warm": "warmth"}
+    assert "One vector: safe." in said.out
+
+
+def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, direction, audited):
+    audited["failed"] = ("warm x+1.5: complied_delta.low 0.1 > 0",)
+    said = demur("vector", "audit", model, vector, "--direction", direction, "--fail-if", "complied_delta.low > 0")
+    assert said.status == 1
+    assert audited["fail_if"] == "complied_delta.low > 0"
+    assert "failed: warm x+1.5" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["audit", "{model}", "{vector}", "--multipliers", "1,two"], "'1,two' are not numbers"),
+        (["audit", "{model}", "{vector}", "--multipliers", "0,1"], "different numbers that are not 0"),
+        (["audit", "{model}", "{vector}", "--behaviour", "warmth"], "write NAME=BEHAVIOUR"),
+        (["audit", "{model}", "none.safetensors"], "none.safetensors"),
+        (["clean", "{model}", "{vector}", "--way", "prayer"], "no way of cleaning named 'prayer'"),
+        (["fit", "{model}", "nosuch"], "nosuch"),
+        (["convert", "{vector}", "v.gguf", "--point", "in"], "--point 'in' is none"),
+        (["show", "none.svec"], "none.svec"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_value(refuses, model, vector, arguments, message):
+    said = refuses("vector", *(a.format(model=model, vector=vector) for a in arguments))
+    assert message in said
+
+
+def test_a_vector_of_another_width_is_refused(refuses, model, tmp_path):
+    save_vector(steering_vector({Site(1): torch.ones(16)}), path := tmp_path / "w.safetensors")
+    assert "16" in refuses("vector", "audit", model, path)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(32), torch.full((32,), float("nan"))])
+def test_a_vector_that_is_none_is_refused(refuses, model, tmp_path, value):
+    torch.save(value, path := tmp_path / "v.pt")
+    assert "v.pt" in refuses("vector", "convert", path, tmp_path / "v.safetensors", "--layer", 1, "--point", "pre")
