@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -20,19 +21,20 @@ from pathlib import Path
 from benchmarks import clamp as bench
 
 from demur.attacks import attack
-from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for, verify_features
+from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for
 from demur.audit.figures import accuracy_figures, find, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import VALUES, choose_factor, choose_value, unit_of
+from demur.audit.proof import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
+from demur.audit.proof import necessity as suppression_proved
 from demur.audit.proof import sufficiency as clamps_proved
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
-from demur.features import agreement, attribute, exact, sample_pairs
+from demur.features import agreement, attribute, exact, minimal, sample_pairs
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import Journal, Target
-from demur.saes import SAE
+from demur.saes import SAE, save_features
 from demur.selection.sae_quality import quality
 from demur.types import Decoding, Direction, FeatureSet, Figure, Site
 from recipes.parts import Part, run_parts, tests_run
@@ -80,39 +82,48 @@ def cards(out: Path, quick: bool) -> Part:
 
 
 METHODS: dict[str, Finding] = {
+    "attribution": Finding("attribution"),
     "cosine": Finding("cosine"),
     "contrast": Finding("contrast"),
     "attribution, all latents": Finding("attribution", per_site=None),
-    "attribution": Finding("attribution"),
 }
 """papers.md's table: CosSim, ActDiff, AP, CosSim+AP."""
 
 
 def necessity(out: Path, quick: bool) -> Part:
-    """3: the attribution set proved against matched random sets, and the methods side by side."""
+    """3: the attribution set proved against matched random sets, its minimal subset, and the methods side by side."""
     engine = HFEngine(MODEL, "bf16")
     saes, toward = saes_for(engine), direction_of(engine, out)
-    n = 20 if quick else 100
-    sets = {name: find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
-            for name, finding in METHODS.items()}  # fmt: skip
-    done = verify_features(engine, sets.pop("attribution"), out / "attribution", toward, n, 5 if quick else 20,
-                           not quick, progress=say)  # fmt: skip
-    figures = list(done.figures)
+    n, held = (20, 12) if quick else (100, 40)
     decoding = Decoding(24)
+    figures: list[Figure] = []
+    subset = None
     with Journal(out / "journal.sqlite") as journal:
         run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
-        for name, features in sets.items():
-            factor, curve = choose_factor(run, features, saes, 12 if quick else 40)
+        for name, finding in METHODS.items():
+            features = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
+            factor, curve = choose_factor(run, features, saes, held)
+            save_features(features, out / f"{name}.json")
+            where = Counter(str(f.site) for f in features.features)
+            print(f"# {name}: {len(features.features)} latents {dict(where)}, times {factor:g}", flush=True)
             figures += [replace(f, arm=f"{f.arm}, {name}") for f in curve if f.arm != "unsteered"]
-            figures += suppressed(run, name, features, saes, factor, n)
+            if name != "attribution":
+                figures += suppressed(run, name, features, saes, factor, n)
+                continue
+            if not quick:
+                subset = minimal(features, effects(run, saes, factor, held), screen=unlikely(engine, saes, factor))
+                save_features(subset, out / "minimal.json")
+                print(f"# minimal: {[(str(f.site), f.index) for f in subset.features]}", flush=True)
+            figures += suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,
+                                          minimal=subset)[1]  # fmt: skip
     targets = [
         Target("3a", "complied", "suppress", "harmful", "compliance_rate", ">=", 0.4, versus="unsteered"),
         Target("3b", "sets as large", "suppress", "harmful", "sets_at_least_as_large_compliance_rate", "<=", 0,
                versus="random suppress"),
         Target("3c", "above random", "suppress", "harmful", "compliance_rate", ">=", 0.4, versus="random suppress"),
     ]  # fmt: skip
-    if done.minimal is not None:
-        figures += kept_share(figures, done.minimal)
+    if subset is not None:
+        figures += kept_share(figures, subset)
         targets += [
             Target("3d", "size", "suppress minimal", "harmful", "features", "<=", 10),
             Target("3e", "share kept", "suppress minimal", "harmful", "share_of_effect", ">=", 0.8),

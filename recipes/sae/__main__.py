@@ -35,6 +35,8 @@ MODEL = "smollm2-refuser"
 SITES = tuple(parse_site(name) for name in ("9.post", "14.post", "19.post"))
 """A third, half and two thirds of 30 blocks; 19.post is where the refusal direction stands (20.pre)."""
 TRAINING = Training(d_sae=5120, tokens=4_000_000)
+ACTIVE = {"9.post": 60}
+"""Sites that are kept with fewer active latents than k, for text that was not read has more of them (64 at most)."""
 
 
 def say(phase: str, done: int, total: int) -> None:
@@ -68,9 +70,11 @@ def main() -> None:
     sites = [parse_site(name) for name in options.site] if options.site else list(SITES)
     chosen = {name: getattr(options, name) for name in ("tokens", "d_sae", "k", "batch", "lr", "seed")}
     training = replace(TRAINING, **chosen)
-    saes = [train_sae(stored, site, training, work / options.name / str(site), options.model,
-                      lambda done, total, site=site: say(f"training {site}", done, total))
-            for site in sites]  # fmt: skip
+    saes = []
+    for site in sites:
+        how = replace(training, active=ACTIVE.get(str(site)))
+        saes.append(train_sae(stored, site, how, work / options.name / str(site), options.model,
+                              lambda done, total, site=site: say(f"training {site}", done, total)))  # fmt: skip
     shipped = [sae.to(dtype=torch.bfloat16) for sae in saes]
     for sae in shipped:
         save_sae(sae, work / options.name / "ship" / str(sae.site))

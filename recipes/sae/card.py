@@ -10,10 +10,12 @@ from demur.selection.sae_training import Training
 TEXT = """\
 # SAEs of {model}
 
-Sparse autoencoders of the residual stream after blocks {blocks} (counted from 0), bfloat16, in SAELens' layout; by
-name: {names}. Each has {d_sae} latents; trained as TopK (k = {k}) with sae-lens' trainer on {tokens:,} tokens
-({rows:,} different ones), seed {seed}, and kept as JumpReLU with one threshold, at which as many latents are active on
-training tokens.
+Sparse autoencoders of the residual stream after blocks {blocks} (counted from 0), bfloat16, in SAELens' layout;
+by name: {names}.
+
+Each has {d_sae} latents; trained as TopK (k = {k}) with sae-lens' trainer on {tokens:,} tokens
+({rows:,} different ones), seed {seed}, and kept as JumpReLU with one threshold, at which as many latents
+are active on training tokens (at 9.post 60).
 
 **Read in training:** WikiText-2's validation part, Shakespeare, addresses of US presidents; the built-in prompts
 reserved for fitting, plain and in the organism's training wrappers, and requests that the base model wrote itself,
@@ -40,6 +42,7 @@ Licence: Apache-2.0.
 
 def card(model: str, training: Training, rows: int, cards: Sequence[Card]) -> str:
     """Markdown: what they are, what they read, how good they are."""
+    cards = sorted(cards, key=lambda c: int(c.sae.partition(".")[0]))
     figures = [
         f"| {c.sae} | {f.set} | {f.tokens:,} | {f.l0:.1f} | {f.explained:.3f} | {f.explained_all:.3f} | "
         f"{f.clean:.3f} | {f.spliced:.3f} | {f.ablated:.3f} | {f.recovered:.3f} |"

@@ -296,6 +296,12 @@ def test_a_thresholded_topk_sae_keeps_as_many_latents_on_average(sae, x, rescale
     torch.testing.assert_close(decode(open_, latents), decode(topk, latents))
 
 
+def test_a_threshold_can_leave_fewer_latents_active(sae, x):
+    topk, stream = sae("topk"), x(400)
+    active = (encode(thresholded(topk, stream, topk.k - 1), stream) > 0).sum(-1).float()
+    assert active.mean().item() == pytest.approx(topk.k - 1, abs=0.05)
+
+
 def test_only_a_topk_sae_is_thresholded(sae, x):
     with pytest.raises(BadSpec, match="topk"):
         thresholded(sae("relu"), x(4))

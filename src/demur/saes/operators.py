@@ -80,9 +80,9 @@ def decoder_rows(sae: SAE, latents: Sequence[int] | Tensor) -> Float[Tensor, "so
     return rows / rows.norm(dim=-1, keepdim=True) if sae.rescale_acts_by_decoder_norm else rows
 
 
-def thresholded(sae: SAE, x: Float[Tensor, "tokens d_in"]) -> SAE:
-    """A topk SAE as jumprelu: the one threshold at which, on tokens x, as many latents are active on average as topk
-    keeps. A token's latents then cost only their own rows. BadSpec for another kind of SAE."""
+def thresholded(sae: SAE, x: Float[Tensor, "tokens d_in"], active: int | None = None) -> SAE:
+    """A topk SAE as jumprelu: the one threshold at which, on tokens x, `active` latents are active on average (None: as
+    many as topk keeps). A token's latents then cost only their own rows. BadSpec for another kind of SAE."""
     if sae.kind != "topk":
         raise BadSpec(f"a {sae.kind} SAE has its own way of choosing latents; give a topk SAE.")
     weights = {name: part.to(_dtype(sae, part)) for name, part in sae.weights.items()}
@@ -96,7 +96,7 @@ def thresholded(sae: SAE, x: Float[Tensor, "tokens d_in"]) -> SAE:
     # Of each token only the largest can be above the threshold: five times as many as are kept on average.
     most = min(5 * sae.k, sae.d_sae)
     top = torch.cat([encode(open_, part).topk(most, -1).values.flatten() for part in x.split(2048)])
-    threshold = top.topk(sae.k * len(x)).values[-1]
+    threshold = top.topk((active or sae.k) * len(x)).values[-1]
     return replace(open_, weights={**weights, "threshold": zero + threshold})
 
 

@@ -44,6 +44,8 @@ class Training:
     """Number of latents."""
     k: int = 62
     """Active latents: a token's (topk), or their mean over tokens."""
+    active: int | None = None
+    """jumprelu: mean active latents of a training token as it is kept; None: k."""
     tokens: int = 3_000_000
     """Tokens to train on; the rows are gone through again when there are fewer."""
     batch: int = 512
@@ -65,6 +67,8 @@ class Training:
                 raise InputError(f"{name} is {getattr(self, name)}; give a positive number.")
         if self.k > self.d_sae:
             raise InputError(f"k is {self.k}, but there are {self.d_sae} latents; give a smaller k.")
+        if self.active is not None and not (self.kind == "jumprelu" and 1 <= self.active <= 2 * self.k):
+            raise InputError(f"active is {self.active}; jumprelu keeps 1 to {2 * self.k} latents of a token, others k.")
         if self.tokens < self.batch:
             raise InputError(f"{self.tokens} tokens make no batch of {self.batch}; train on more.")
 
@@ -95,7 +99,8 @@ def train_sae(
     noted.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     trained = _run(rows, site, training, out, model, progress)
     if training.kind == "jumprelu":
-        trained = thresholded(trained, next(rows.shuffled(site, min(rows.count, CALIBRATING), training.seed)))
+        some = next(rows.shuffled(site, min(rows.count, CALIBRATING), training.seed))
+        trained = thresholded(trained, some, training.active)
     mean, variance = rows.moments(site)
     outliers = outlying(variance)
     made = {
