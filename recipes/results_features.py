@@ -200,6 +200,8 @@ def sufficiency(out: Path, quick: bool) -> Part:
             figures += clamped(run, name, features, saes, value, attacks, n)
             gains.append(find(figures, f"clamp, {name}", "attacked", "refusal_rate", "unsteered").value)
             if which == 0:
+                factor, curve = choose_factor(run, features, saes, 12 if quick else 40)
+                figures += suppressed(run, "one-prompt", features, saes, factor, 20 if quick else 100)
                 figures += dose_curve(run, features, saes, attacks, n)
                 figures += clamps_proved(run, features, saes, toward, value, attacks, n, 2 if quick else 20)[1]
     figures.append(Figure("clamp", "unsteered", "attacked", "median_refusal_gain", sorted(gains)[len(gains) // 2],
