@@ -28,7 +28,7 @@ def rows(tmp_path):
 @pytest.mark.parametrize("kind", ["jumprelu", "topk", "batchtopk"])
 def test_a_trained_sae_reconstructs_what_it_was_trained_on(rows, tmp_path, kind):
     pytest.importorskip("sae_lens")
-    training = Training(kind, 48, 4, 64 * 900, 64, lr=3e-3, dead_after=20)
+    training = Training(kind=kind, d_sae=48, k=4, tokens=64 * 900, batch=64, lr=3e-3, dead_after=20)
     sae = train_sae(rows, SITE, training, tmp_path / "sae", "tiny")
     assert sae.kind == ("topk" if kind == "topk" else "jumprelu")
     assert sae.site == SITE

@@ -203,7 +203,7 @@ def prove(
     *,
     n: int | None = 100,
     randoms: int = 20,
-    items: int | None = 200,
+    items: int | None = None,
     minimal: FeatureSet | None = None,
     run: str = "",
 ) -> Proof:
@@ -226,7 +226,7 @@ def necessity(
     factor: float,
     n: int | None = 100,
     randoms: int = 20,
-    items: int | None = 200,
+    items: int | None = None,
     minimal: FeatureSet | None = None,
     run: str = "",
 ) -> tuple[Table, list[Figure]]:
@@ -257,7 +257,7 @@ def sufficiency(
     attacks: Sequence[str],
     n: int | None = 100,
     randoms: int = 20,
-    items: int | None = 200,
+    items: int | None = None,
     minimal: FeatureSet | None = None,
     run: str = "",
 ) -> tuple[Table, list[Figure]]:
@@ -305,7 +305,8 @@ def _shown(table: Table) -> list[Figure]:
 
 
 def _capability(bench: Bench, arms: Mapping[str, Intervention], items: int | None) -> list[Figure]:
-    scored = builtin_items("test")[:items]
+    every = builtin_items("test")
+    scored = every if items is None else [every[i * len(every) // items] for i in range(items)]
     return accuracy_figures(bench.score(_arms(arms), scored), [item.id for item in scored])
 
 

@@ -46,7 +46,7 @@ def train(
     from demur.selection.sae_training import Training, train_sae
 
     sites = [parse_site(name) for name in site]
-    training = Training(kind, d_sae, k, tokens, batch, lr, seed=seed)
+    training = Training(kind=kind, d_sae=d_sae, k=k, tokens=tokens, batch=batch, lr=lr, seed=seed)
     engine = HFEngine(model, dtype)
     with progress() as bar:
         rows = [

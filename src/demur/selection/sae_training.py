@@ -32,7 +32,7 @@ SCALING = 20
 """Batches whose norm sets the scale; training reads the ones after them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How one SAE is trained."""
 
