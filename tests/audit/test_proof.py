@@ -108,6 +108,8 @@ def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
     assert asked[0] == asked[1] == asked[2]
     for arm in ("suppress", "clamp", "ablate", "add"):
         assert find(found.figures, arm, "capability", "accuracy", "unsteered").n == 4
+    assert {f.arm for f in found.figures if f.metric == "holm_p"} == {"suppress", "clamp"}
+    assert find(found.figures, "random suppress", "controls", "norm_ratio").value == pytest.approx(1.0, abs=0.05)
     keys = [(f.arm, f.versus, f.set, f.metric) for f in found.figures]
     assert len(keys) == len(set(keys))
     assert {judged.generation.conversation.prompt.use for some in found.table.values() for judged in some} == {"test"}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.causal.controls import Activity, activity, dosed, injected, matched
+from demur.causal.controls import Activity, activity, dosed, injected, match, matched
 from demur.errors import InputError
 from demur.interventions import Context
 from demur.saes import SAE, encode
@@ -58,7 +58,7 @@ def test_controls_fire_as_much_as_what_they_stand_for(seen):
 def test_a_latent_that_never_fires_is_no_control(seen):
     means = torch.zeros(200)
     means[:8] = torch.linspace(1, 5, 8)
-    sets = matched(features(2), Activity(seen.streams, {SITE: means}), 30)
+    sets = matched(features(2), Activity(seen.streams, {SITE: means}), 7)
     assert {f.index for control in sets for f in control.features} <= set(range(8)) - {2}
 
 
@@ -85,3 +85,24 @@ def test_a_control_needs_a_factor_or_a_value(sae, seen):
     chosen = features(3)
     with pytest.raises(InputError, match="one of them"):
         dosed(chosen, chosen, {SITE: sae}, seen)
+
+
+def test_the_sets_are_different_ones_or_it_is_an_error(seen):
+    lone = [control.features[0].index for control in matched(features(3), seen, 20)]
+    assert len(set(lone)) == 20
+    means = torch.zeros(200)
+    means[:8] = 1.0
+    with pytest.raises(InputError, match="only 7 different control sets"):
+        matched(features(2), Activity(seen.streams, {SITE: means}), 8)
+
+
+def test_a_match_tells_how_near_a_control_comes(sae, seen):
+    chosen = features(3, 50, 120)
+    own = match(chosen, chosen, {SITE: sae}, seen, factor=0.0)
+    assert (own.activation, own.norm) == (pytest.approx(1.0), pytest.approx(1.0))
+    (control,) = matched(chosen, seen, 1)
+    near = match(control, chosen, {SITE: sae}, seen, factor=0.0)
+    means = seen.means[SITE]
+    fires = [float(sum(means[f.index] for f in some.features)) for some in (control, chosen)]
+    assert near.activation == pytest.approx(fires[0] / fires[1])
+    assert near.norm == pytest.approx(1.0, abs=1e-3)

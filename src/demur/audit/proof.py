@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from demur.attacks import attack
 from demur.audit.figures import accuracy_figures, deltas, table_figures
 from demur.audit.measure import Arm, Bench, Judged, Table
-from demur.audit.study import BROKEN, PRICE, plainly, spread
-from demur.causal.controls import activity, dosed, matched
+from demur.audit.study import BROKEN, PRICE, endpoints, plainly, spread
+from demur.causal.controls import Match, activity, dosed, match, matched
 from demur.engines.base import Engine
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
@@ -29,6 +29,8 @@ FACTORS = (0.5, 0.35, 0.2, 0.0, -0.5)
 VALUES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 
+PRIMARY = (("suppress", "harmful", "complied"), ("clamp", "attacked", "refused"))
+"""The primary endpoints of a proof; their p-values are Holm-corrected."""
 ADDED = 0.3
 """Relative dose at which the direction itself is added, the reference of a clamp."""
 OPENING = 8
@@ -215,7 +217,10 @@ def prove(
     """
     one, down = necessity(bench, features, saes, direction, doses.factor, n, randoms, items, minimal, run)
     two, up = sufficiency(bench, features, saes, direction, doses.value, attacks, n, randoms, items, minimal, run)
-    return Proof(doses, {**one, **two}, tuple(dict.fromkeys([*down, *up])))
+    table = {**one, **two}
+    tested = [Figure(e.arm, "unsteered", e.set, "holm_p", e.holm, len(table[e.arm, e.set]), "paired answers", e.holm,
+                     e.holm) for e in endpoints(table, PRIMARY)]  # fmt: skip
+    return Proof(doses, table, tuple(dict.fromkeys([*down, *up, *tested])))
 
 
 def necessity(
@@ -240,11 +245,17 @@ def necessity(
     }
     if minimal is not None:
         arms["suppress minimal"] = multiply_features(minimal, saes, factor)
+    drawn = matched(features, seen, randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
-                for i, control in enumerate(matched(features, seen, randoms))}  # fmt: skip
+                for i, control in enumerate(drawn)}  # fmt: skip
     sets = {"harmful": plainly(spread(builtin("harmful", "test"), n))}
-    table = bench.run(_arms({**arms, **controls}), sets, run)
-    figures = [*_shown(table), *against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate")]
+    table = {**bench.run(_arms({**arms, **controls}), sets, run), **_null(bench, sets, run)}
+    near = [match(control, features, saes, seen, factor=factor) for control in drawn]
+    figures = [
+        *_nearness("random suppress", near),
+        *_shown(table),
+        *against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate"),
+    ]
     return table, figures + _capability(bench, arms, items)
 
 
@@ -272,8 +283,9 @@ def sufficiency(
     }
     if minimal is not None:
         arms["clamp minimal"] = clamp_features(minimal, saes, value)
+    drawn = matched(features, seen, randoms)
     controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
-                for i, control in enumerate(matched(features, seen, randoms))}  # fmt: skip
+                for i, control in enumerate(drawn)}  # fmt: skip
     harmful = spread(builtin("harmful", "test"), n)
     attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
     sets = {
@@ -283,11 +295,17 @@ def sufficiency(
     }
     few = "attacked, a share"
     step = len(attacks)
-    table = {**bench.run(_arms(arms), sets, run), **bench.run(_arms(controls)[1:], {few: attacked[::step]}, run)}
+    table = {**bench.run(_arms(arms), sets, run), **bench.run(_arms(controls)[1:], {few: attacked[::step]}, run),
+             **_null(bench, {"attacked": attacked}, run)}  # fmt: skip
     # The unsteered and the clamped answers to the share are there already.
     for arm in ("unsteered", "clamp"):
         table[arm, few] = table[arm, "attacked"][::step]
-    figures = [*_shown(table), *against_random(table, "clamp", "random clamp ", few, "refusal_rate")]
+    near = [match(control, features, saes, seen, value=value) for control in drawn]
+    figures = [
+        *_nearness("random clamp", near),
+        *_shown(table),
+        *against_random(table, "clamp", "random clamp ", few, "refusal_rate"),
+    ]
     return table, figures + _capability(bench, arms, items)
 
 
@@ -297,6 +315,18 @@ def _proving(bench: Bench, randoms: int) -> HFEngine:
     if randoms < 1:
         raise InputError(f"a proof needs random sets to compare with; got {randoms}.")
     return bench.engine
+
+
+def _null(bench: Bench, sets: Mapping[str, Sequence[Conversation]], run: str) -> Table:
+    """The unsteered arm once more, in other batches, where batches change numbers (protocol: Numerics and keys)."""
+    return {} if bench.engine.fingerprint.dtype == "fp32" else bench.run([Arm("null")], sets, run)
+
+
+def _nearness(arm: str, near: Sequence[Match]) -> list[Figure]:
+    """How near the control sets come, as means; low and high are the least and the greatest of the sets."""
+    values = {"activation_ratio": [m.activation for m in near], "norm_ratio": [m.norm for m in near]}
+    return [Figure(arm, "", "controls", metric, sum(v) / len(v), len(v), "random sets", min(v), max(v))
+            for metric, v in values.items()]  # fmt: skip
 
 
 def _shown(table: Table) -> list[Figure]:

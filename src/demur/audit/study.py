@@ -79,7 +79,7 @@ def size_for(model: str, full: bool = False) -> Size:
     return replace(size, grid=replace(size.grid, max_kl=LOOSE_KL, min_induced=LOOSE_INDUCED))
 
 
-PRIMARY = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
+PRIMARY: tuple[tuple[str, str, str], ...] = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
 """The study's primary endpoints: what adding and what ablating does, each against the unsteered arm."""
 NULLED = ("harmful", "attacked")
 """Sets on which the unsteered arm is answered once more, in other batches, where batches change numbers."""
@@ -257,17 +257,17 @@ def study(bench: Bench, size: Size, run: str = "", keep: Path | None = None) -> 
     return Study(fit, attacks, rates, counted, dose, within_price, table, tuple(figures), endpoints(table))
 
 
-def endpoints(table: Table) -> tuple[Endpoint, ...]:
-    """The primary endpoints with their p-values, Holm-corrected."""
+def endpoints(table: Table, primary: Sequence[tuple[str, str, str]] = PRIMARY) -> tuple[Endpoint, ...]:
+    """The primary endpoints (arm, set, outcome) with their p-values, Holm-corrected."""
     pvalues = []
-    for arm, name, outcome in PRIMARY:
+    for arm, name, outcome in primary:
         a, b = table[arm, name], table["unsteered", name]
         hits = [[float(row.verdict.outcome == outcome) for row in rows] for rows in (a, b)]
         pvalues.append(bootstrap_pvalue(hits[0], hits[1], requests(a)))
     adjusted = holm(pvalues)
     return tuple(
         Endpoint(arm, name, outcome, p, float(q))
-        for (arm, name, outcome), p, q in zip(PRIMARY, pvalues, adjusted, strict=True)
+        for (arm, name, outcome), p, q in zip(primary, pvalues, adjusted, strict=True)
     )
 
 

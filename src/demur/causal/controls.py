@@ -24,6 +24,8 @@ NEAR = 0.25
 """Mean activations this close, relatively, count as equal."""
 FEWEST = 5
 """When fewer latents are near, the nearest so many are drawn from."""
+ATTEMPTS = 20
+"""Draws a set, before too few different ones are taken to be there."""
 CHUNK = 2048
 
 
@@ -49,31 +51,36 @@ def activity(engine: HFEngine, conversations: Sequence[Conversation], saes: Mapp
 
 
 def matched(features: FeatureSet, seen: Activity, n: int = 20, seed: int = 0) -> list[FeatureSet]:
-    """n random sets; the i-th latent of each fires about as much as the i-th of `features`, at its site.
+    """n different random sets; the i-th latent of each fires about as much as the i-th of `features`, at its site.
 
-    None of them holds a latent of `features`, nor one latent twice. Raises InputError when a site has too few latents
-    that fire.
+    None of them holds a latent of `features`, nor one latent twice. Raises InputError when too few latents of a site
+    fire. How near they come is told by `match`.
     """
     generator = torch.Generator().manual_seed(seed)
     taken = {(f.site, f.index) for f in features.features}
-    sets = []
-    for number in range(n):
+    # A lone latent needs as many to draw from as there are sets; of two and more there are combinations enough.
+    fewest = FEWEST if len(features.features) > 1 else max(FEWEST, n)
+    sets: dict[frozenset[tuple[Site, int]], FeatureSet] = {}
+    for _ in range(ATTEMPTS * n):
         used = set(taken)
         drawn: list[Feature] = []
         for feature in features.features:
             means = seen.means[feature.site]
-            pool = _pool(means, feature, used)
+            pool = _pool(means, feature, used, fewest)
             if not pool:
                 raise InputError(f"too few latents fire at {feature.site} to draw controls from; use more prompts.")
             index = pool[int(torch.randint(len(pool), (1,), generator=generator))]
             used.add((feature.site, index))
             drawn.append(Feature(feature.site, index, float(means[index])))
-        sets.append(FeatureSet(tuple(drawn), features.saes, {"method": "random, matched", "seed": seed, "set": number}))
-    return sets
+        origin = {"method": "random, matched", "seed": seed, "set": len(sets)}
+        sets.setdefault(frozenset(used - taken), FeatureSet(tuple(drawn), features.saes, origin))
+        if len(sets) == n:
+            return list(sets.values())
+    raise InputError(f"only {len(sets)} different control sets could be drawn, and {n} were asked for; ask for fewer.")
 
 
-def _pool(means: Tensor, feature: Feature, used: set[tuple[Site, int]]) -> list[int]:
-    """Latents that fire and are near in mean activation; the nearest FEWEST when too few are within NEAR."""
+def _pool(means: Tensor, feature: Feature, used: set[tuple[Site, int]], fewest: int) -> list[int]:
+    """Latents that fire and are near in mean activation; the nearest `fewest` when fewer are within NEAR."""
     wanted = float(means[feature.index])
     distance = (means - wanted).abs() / max(wanted, 1e-9)
     distance[means <= 0] = torch.inf
@@ -81,10 +88,38 @@ def _pool(means: Tensor, feature: Feature, used: set[tuple[Site, int]]) -> list[
         if site == feature.site:
             distance[index] = torch.inf
     near = (distance <= NEAR).nonzero()[:, 0].tolist()
-    if len(near) >= FEWEST:
+    if len(near) >= fewest:
         return near
-    order = torch.argsort(distance)[:FEWEST].tolist()
+    order = torch.argsort(distance)[:fewest].tolist()
     return [i for i in order if bool(torch.isfinite(distance[i]))]
+
+
+@dataclass(frozen=True)
+class Match:
+    """How near a control set comes to the set it stands beside; 1 is equal."""
+
+    activation: float
+    """Mean activation of its latents, over theirs."""
+    norm: float
+    """What its dose injects, over what theirs does; the mean over sites."""
+
+
+def match(
+    control: FeatureSet,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    seen: Activity,
+    factor: float | None = None,
+    value: float | None = None,
+) -> Match:
+    """How near a control is in mean activation, and, dosed as by `dosed`, in injected norm."""
+    fires = [sum(float(seen.means[f.site][f.index]) for f in some.features) for some in (control, features)]
+    wanted = injected(features, saes, seen, factor, value)
+    norms = []
+    for site, dose in _doses(control, features, saes, seen, factor, value).items():
+        number = (dose, None) if value is None else (None, dose)
+        norms += [_norm(*_parts(control, saes, seen, site), *number) / wanted[site]] if wanted[site] > 0 else []
+    return Match(fires[0] / fires[1] if fires[1] else float("nan"), sum(norms) / len(norms) if norms else float("nan"))
 
 
 def injected(
@@ -106,21 +141,35 @@ def dosed(
 
     Suppression: 1 + s (factor - 1) times each latent; clamp: at s times `value`; s is found for each site.
     """
+    parts: list[Intervention] = []
+    for site, dose in _doses(control, features, saes, seen, factor, value).items():
+        indices = [f.index for f in control.features if f.site == site]
+        parts.append((clamp if factor is None else multiply)(saes[site], indices, dose))
+    return at("after-first", chain(*parts))
+
+
+def _doses(
+    control: FeatureSet,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    seen: Activity,
+    factor: float | None,
+    value: float | None,
+) -> dict[Site, float]:
+    """The factor or the clamp of the control at each site."""
     if (factor is None) == (value is None):
         raise InputError("give a factor to suppress with, or a value to clamp at: one of them.")
     wanted = injected(features, saes, seen, factor, value)
-    parts: list[Intervention] = []
+    found = {}
     for site in _sites(control):
         latents, rows = _parts(control, saes, seen, site)
-        indices = [f.index for f in control.features if f.site == site]
         if factor is not None:
             mine = _norm(latents, rows, factor, None)
-            scale = wanted[site] / mine if mine > 0 else 1.0
-            parts.append(multiply(saes[site], indices, 1 + scale * (factor - 1)))
+            found[site] = 1 + (wanted[site] / mine if mine > 0 else 1.0) * (factor - 1)
         else:
             assert value is not None
-            parts.append(clamp(saes[site], indices, value * _scale(latents, rows, value, wanted[site])))
-    return at("after-first", chain(*parts))
+            found[site] = value * _scale(latents, rows, value, wanted[site])
+    return found
 
 
 def _sites(features: FeatureSet) -> list[Site]:
