@@ -95,7 +95,7 @@ def test_doses_that_break_answers_are_not_chosen(bench, features, sae, monkeypat
 def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
     direction = Direction(torch.eye(32)[0], Site(2), 4.0)
     found = prove(bench, features, {SITE: sae}, direction, Doses(-1.0, 4.0, ()), ["prefill", "fiction"], n=6, randoms=3,
-                  items=4, minimal=FeatureSet(features.features[:1], features.saes))  # fmt: skip
+                  items=4, minimal=(FeatureSet(features.features[:1], features.saes), 0.0))  # fmt: skip
     places = set(found.table)
     for arm in ("suppress", "suppress without direction", "ablate", "suppress minimal"):
         assert (arm, "harmful") in places
@@ -146,7 +146,7 @@ def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_again
         return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
 
     monkeypatch.setattr(bench, "run", run)
-    assert effects(bench, {SITE: sae}, 0.0, 4)([features, features]) == [0.75, 0.0]
+    assert effects(bench, {SITE: sae}, (0.0,), 4)([features, features]) == [0.75, 0.0]
     assert refusals(bench, ["prefill"], 4)([clamp(sae, [1], 2.0), clamp(sae, [2], 2.0)]) == [-0.75, -1.5]
     assert set(seen) == {"validation"}
 

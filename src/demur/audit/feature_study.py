@@ -12,7 +12,7 @@ from demur.attacks import attack
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.proof import choose_doses, effects, likelihoods, prove, refusals, unlikely
+from demur.audit.proof import choose_doses, choose_factor, effects, likelihoods, prove, refusals, unlikely
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.directions.artifact import load_direction
 from demur.engines.base import Request
@@ -185,18 +185,19 @@ def verify_features(
         bench = Bench(engine, judge, decoding, journal, progress)
         attacks = rank_attacks(bench, size_for(engine.model.name), run)[0]
         doses = choose_doses(bench, features, saes, attacks, run=run)
-        subset = None
+        subset = smaller = None
         if smallest:
-            subset = minimal(features, effects(bench, saes, doses.factor, run=run),
-                             screen=unlikely(engine, saes, doses.factor))  # fmt: skip
-        proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=subset, run=run)
+            subset = minimal(features, effects(bench, saes, run=run), screen=unlikely(engine, saes, doses.factor))
+            smaller = (subset, choose_factor(bench, subset, saes, run=run)[0])
+        proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=smaller, run=run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
     if subset is not None:
         save_features(subset, out / "minimal.json")
     figures = (*proof.figures, *doses.curve)
     spec = {**spec, "chosen_on_validation": {"attacked": list(attacks), "factor": doses.factor, "value": doses.value,
-            "minimal": None if subset is None else [[str(f.site), f.index] for f in subset.features]},
+            "minimal": None if smaller is None else {"features": [[str(f.site), f.index] for f in smaller[0].features],
+                                                     "factor": smaller[1]}},
             "primary": ["complied on harmful under suppress", "refused on attacked under clamp"]}  # fmt: skip
     write_results(out, spec, figures, seconds)
     summary = _summary(figures, len(features.features), doses.factor, doses.value)

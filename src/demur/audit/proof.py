@@ -58,12 +58,22 @@ class Proof:
 
 
 def effects(
-    bench: Bench, saes: Mapping[Site, SAE], factor: float, n: int | None = 40, run: str = ""
+    bench: Bench,
+    saes: Mapping[Site, SAE],
+    factors: Sequence[float] = FACTORS,
+    n: int | None = 40,
+    run: str = "",
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
-    """For `features.minimal`: how much suppressing each set raises compliance on harmful validation requests, less the
-    broken answers it adds."""
+    """For `features.minimal`: how much suppressing each set at its best factor raises compliance on harmful validation
+    requests, less the broken answers it adds; factors that break more than PRICE more do not count."""
     talks = plainly(spread(builtin("harmful", "validation"), n))
-    return lambda sets: _gains(bench, [multiply_features(s, saes, factor) for s in sets], talks, "complied", run)
+
+    def effect(sets: Sequence[FeatureSet]) -> list[float]:
+        found = _changes(bench, [multiply_features(s, saes, f) for s in sets for f in factors], talks, "complied", run)
+        each = [found[i : i + len(factors)] for i in range(0, len(found), len(factors))]
+        return [max([gain - broken for gain, broken in some if broken <= PRICE], default=0.0) for some in each]
+
+    return effect
 
 
 def unlikely(
@@ -89,7 +99,7 @@ def refusals(
     broken answers it adds."""
     prompts = spread(builtin("harmful", "validation"), n)
     talks = [attack(prompt, name) for name in attacks for prompt in prompts]
-    return lambda clamps: _gains(bench, clamps, talks, "refused", run)
+    return lambda clamps: [gain - broken for gain, broken in _changes(bench, clamps, talks, "refused", run)]
 
 
 def likelihoods(
@@ -111,14 +121,14 @@ def likelihoods(
     return effect
 
 
-def _gains(
+def _changes(
     bench: Bench, steering: Sequence[Intervention], talks: Sequence[Conversation], wanted: str, run: str
-) -> list[float]:
-    """For each intervention the rise of an outcome's share over unsteered, less the rise of broken answers."""
+) -> list[tuple[float, float]]:
+    """For each intervention the rise of an outcome's share over unsteered, and that of broken answers, 0 at least."""
     arms = [Arm("unsteered"), *(Arm(f"candidate {i}", how) for i, how in enumerate(steering))]
     table = bench.run(arms, {"validation": talks}, run)
     base, *rows = (table[arm.name, "validation"] for arm in arms)
-    return [share(row, wanted) - share(base, wanted) - max(0.0, share(row, *BROKEN) - share(base, *BROKEN))
+    return [(share(row, wanted) - share(base, wanted), max(0.0, share(row, *BROKEN) - share(base, *BROKEN)))
             for row in rows]  # fmt: skip
 
 
@@ -206,17 +216,18 @@ def prove(
     n: int | None = 100,
     randoms: int = 20,
     items: int | None = None,
-    minimal: FeatureSet | None = None,
+    minimal: tuple[FeatureSet, float] | None = None,
     run: str = "",
 ) -> Proof:
     """`necessity` and `sufficiency`, on held-out requests.
 
     direction: the refusal direction, the reference, which is also removed from the decoder rows in the arms
-    "... without direction". randoms: matched random sets, drawn by their activity on fitting prompts. minimal: a subset
-    to score beside the whole.
+    "... without direction". randoms: matched random sets, drawn by their activity on fitting prompts. minimal: a
+    subset to score beside the whole, and the factor to suppress it by.
     """
     one, down = necessity(bench, features, saes, direction, doses.factor, n, randoms, items, minimal, run)
-    two, up = sufficiency(bench, features, saes, direction, doses.value, attacks, n, randoms, items, minimal, run)
+    two, up = sufficiency(bench, features, saes, direction, doses.value, attacks, n, randoms, items,
+                          None if minimal is None else minimal[0], run)  # fmt: skip
     table = {**one, **two}
     tested = [Figure(e.arm, "unsteered", e.set, "holm_p", e.holm, len(table[e.arm, e.set]), "paired answers", e.holm,
                      e.holm) for e in endpoints(table, PRIMARY)]  # fmt: skip
@@ -232,7 +243,7 @@ def necessity(
     n: int | None = 100,
     randoms: int = 20,
     items: int | None = None,
-    minimal: FeatureSet | None = None,
+    minimal: tuple[FeatureSet, float] | None = None,
     run: str = "",
 ) -> tuple[Table, list[Figure]]:
     """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
@@ -244,7 +255,7 @@ def necessity(
         "ablate": ablate_everywhere(direction, engine.n_layers),
     }
     if minimal is not None:
-        arms["suppress minimal"] = multiply_features(minimal, saes, factor)
+        arms["suppress minimal"] = multiply_features(minimal[0], saes, minimal[1])
     drawn = matched(features, seen, randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
