@@ -95,7 +95,7 @@ def necessity(out: Path, quick: bool) -> Part:
     """3: the attribution set proved against matched random sets, its minimal subset, and the methods side by side."""
     engine = HFEngine(MODEL, "bf16")
     saes, toward = saes_for(engine), direction_of(engine, out)
-    n, held = (20, 12) if quick else (100, 40)
+    n, held = (20, 12) if quick else (100, None)
     decoding = Decoding(24)
     figures: list[Figure] = []
     with Journal(out / "journal.sqlite") as journal:
@@ -112,7 +112,7 @@ def necessity(out: Path, quick: bool) -> Part:
                 continue
             smaller = None
             if not quick:
-                subset = minimal(features, effects(run, saes, n=held), screen=unlikely(engine, saes, factor))
+                subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
                 smaller = (subset, choose_factor(run, subset, saes, held)[0])
                 save_features(subset, out / "minimal.json")
                 print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
@@ -213,7 +213,7 @@ def sufficiency(out: Path, quick: bool) -> Part:
             gain = find(figures, f"clamp, {name}", "attacked", "refusal_rate", "unsteered").value
             gains.append(gain if sum(broken) <= PRICE else 0.0)
             if which == 0:
-                factor, curve = choose_factor(run, features, saes, 12 if quick else 40)
+                factor, curve = choose_factor(run, features, saes, 12 if quick else None)
                 figures += suppressed(run, "one-prompt", features, saes, factor, 20 if quick else 100)
                 figures += dose_curve(run, features, saes, attacks, n)
                 figures += clamps_proved(run, features, saes, toward, value, attacks, n, 2 if quick else 20)[1]

@@ -24,8 +24,10 @@ from demur.saes import SAE
 from demur.selection.openings import measure_openings
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
-FACTORS = (0.5, 0.35, 0.2, 0.0, -0.5)
-"""Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; this small model breaks at -1)."""
+FACTORS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.2, 0.0)
+"""Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; the bundled model breaks below 0)."""
+COARSE = (0.4, 0.2, 0.0)
+"""Those tried for each of the many sets of `features.minimal`."""
 VALUES = (0.1, 0.2, 0.3, 0.4, 0.5)
 """Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 
@@ -60,7 +62,7 @@ class Proof:
 def effects(
     bench: Bench,
     saes: Mapping[Site, SAE],
-    factors: Sequence[float] = FACTORS,
+    factors: Sequence[float] = COARSE,
     n: int | None = 40,
     run: str = "",
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
@@ -150,8 +152,8 @@ def choose_doses(
     values: Sequence[float] = VALUES,
     run: str = "",
 ) -> Doses:
-    """`choose_factor` and `choose_value`, with both curves."""
-    factor, down = choose_factor(bench, features, saes, n, factors, run)
+    """`choose_factor` on all validation requests, `choose_value` on n of them under each attack, with both curves."""
+    factor, down = choose_factor(bench, features, saes, None, factors, run)
     value, up = choose_value(bench, features, saes, attacks, n, values, run)
     return Doses(factor, value, (*down, *up))
 
@@ -160,7 +162,7 @@ def choose_factor(
     bench: Bench,
     features: FeatureSet,
     saes: Mapping[Site, SAE],
-    n: int | None = 40,
+    n: int | None = None,
     factors: Sequence[float] = FACTORS,
     run: str = "",
 ) -> tuple[float, list[Figure]]:
