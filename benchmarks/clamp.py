@@ -21,15 +21,19 @@ import torch
 from benchmarks.engine import MODEL, Plain, mixed, ours, pairs, speed
 from demur.engines.hf import HFEngine
 from demur.engines.rows import row_of
-from demur.interventions import clamp
+from demur.interventions import clamp_features
 from demur.runs import Target, verdict_lines, write_results
 from demur.saes import SAE, load_sae, save_sae
-from demur.types import Conversation, Figure
+from demur.saes.bundled import bundled_saes
+from demur.types import Conversation, Feature, FeatureSet, Figure, Site
 
 SITE, LATENTS, VALUE, NEW = "19.post", 20, 4.0, 24
 BATCH = 32
 TARGETS = [
     Target("6a", "JumpReLU clamped", "demur jumprelu", "forced", "speedup", ">=", 0.95, versus="unsteered"),
+    Target(
+        "6a3", "JumpReLU at 3 sites", "demur jumprelu, 3 sites", "forced", "speedup", ">=", 0.95, versus="unsteered"
+    ),
     Target("6b", "TopK clamped", "demur topk", "forced", "speedup", ">=", 0.85, versus="unsteered"),
     Target("6c", "against sae-lens", "demur jumprelu", "forced", "speedup", ">", 1.0, versus="sae-lens"),
 ]
@@ -41,13 +45,26 @@ def topk_of(sae: SAE, k: int = 48) -> SAE:
     return replace(sae, kind="topk", weights=weights, k=k)
 
 
+def of(saes: dict[Site, SAE], latents: list[int]) -> FeatureSet:
+    """The latents as a set, dealt out over the sites."""
+    sites = sorted(saes)
+    features = tuple(Feature(sites[i % len(sites)], latent, 0.0) for i, latent in enumerate(latents))
+    return FeatureSet(features, {site: sae.sha256 for site, sae in saes.items()})
+
+
 def measure(n_pairs: int = 9, n_prompts: int = 96) -> list[Figure]:
     """The ratios, in bf16."""
     engine = HFEngine(MODEL, "bf16")
     conversations = mixed(n_prompts)
     sae = load_sae(f"{MODEL}/{SITE}")
     latents = list(range(0, sae.d_sae, sae.d_sae // LATENTS))[:LATENTS]
-    arms = {"jumprelu": clamp(sae, latents, VALUE), "topk": clamp(topk_of(sae), latents, VALUE)}
+    # As users clamp: a feature set, on all tokens but the first; at one site, and spread over three.
+    one, three = ({Site(19, "post"): sae}, {s.site: s for s in map(load_sae, bundled_saes(MODEL)) if s.site})
+    arms = {
+        "jumprelu": clamp_features(of(one, latents), one, VALUE),
+        "jumprelu, 3 sites": clamp_features(of(three, latents), three, VALUE),
+        "topk": clamp_features(of(kept := {site: topk_of(s) for site, s in one.items()}, latents), kept, VALUE),
+    }
     ours(engine, conversations[:32], True, NEW)
     figures: list[Figure] = []
 

@@ -102,18 +102,19 @@ def necessity(out: Path, quick: bool) -> Part:
         run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
         for name, finding in METHODS.items():
             features = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
-            factor, curve = choose_factor(run, features, saes, held)
+            chosen = choose_factor(run, features, saes, held)
+            factor = chosen.dose
             save_features(features, out / f"{name}.json")
             where = Counter(str(f.site) for f in features.features)
             print(f"# {name}: {len(features.features)} latents {dict(where)}, times {factor:g}", flush=True)
-            figures += [replace(f, arm=f"{f.arm}, {name}") for f in curve if f.arm != "unsteered"]
+            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.curve if f.arm != "unsteered"]
             if name != "attribution":
                 figures += suppressed(run, name, features, saes, factor, n)
                 continue
             smaller = None
             if not quick:
                 subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
-                smaller = (subset, choose_factor(run, subset, saes, held)[0])
+                smaller = (subset, choose_factor(run, subset, saes, held).dose)
                 save_features(subset, out / "minimal.json")
                 print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
             table, proved = suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,
@@ -201,19 +202,20 @@ def sufficiency(out: Path, quick: bool) -> Part:
         print(f"# attacks: {', '.join(f'{name} {rates[name]:.2f}' for name in attacks)} of {len(rates)}", flush=True)
         for which in range(2 if quick else 5):
             features = from_one_prompt(engine, saes, Finding("one-prompt", k=1), harmful, which, say, run)
-            value, curve = choose_value(run, features, saes, attacks, 12 if quick else 24)
+            chosen = choose_value(run, features, saes, attacks, 12 if quick else 24)
+            value = chosen.dose
             latent = features.features[0]
             print(f"# prompt {which} ({features.origin['prompts'][0]}): {latent.site} latent {latent.index}, clamp "
                   f"{value:g}", flush=True)  # fmt: skip
             name = f"prompt {which}"
-            figures += [replace(f, arm=f"{f.arm}, {name}") for f in curve if f.arm != "unsteered"]
+            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.curve if f.arm != "unsteered"]
             figures += clamped(run, name, features, saes, value, attacks, n)
             broken = [find(figures, f"clamp, {name}", "attacked", metric, "unsteered").value
                       for metric in ("incoherent_rate", "off_topic_rate")]  # fmt: skip
             gain = find(figures, f"clamp, {name}", "attacked", "refusal_rate", "unsteered").value
             gains.append(gain if sum(broken) <= PRICE else 0.0)
             if which == 0:
-                factor, curve = choose_factor(run, features, saes, 12 if quick else None)
+                factor = choose_factor(run, features, saes, 12 if quick else None).dose
                 figures += suppressed(run, "one-prompt", features, saes, factor, 20 if quick else 100)
                 figures += dose_curve(run, features, saes, attacks, n)
                 figures += clamps_proved(run, features, saes, toward, value, attacks, n, 2 if quick else 20)[1]
@@ -247,19 +249,22 @@ def patching(out: Path, quick: bool) -> Part:
     harmful = plainly(spread(builtin("harmful", "fit"), 12 if quick else 32))
     figures: list[Figure] = []
     targets: list[Target] = []
-    pairs = None
+    pairs, moved, pace = [], None, 0.0
     for steps in (10, 1):
         found = attribute(engine, harmful, saes, toward, steps=steps, per_site=None,
                           progress=lambda a, b: say("attributing", a, b))  # fmt: skip
-        if pairs is None:
+        if moved is None:
             pairs = sample_pairs(found, 60 if quick else 320)
             moved = exact(engine, found, saes, toward, pairs)
+            # Its pace on many latents of one prompt, so that its set-up for each prompt weighs little.
+            many = [p for p in sample_pairs(found, 4_000, 10) if p.prompt == 0][: 64 if quick else 128]
+            pace = exact(engine, found, saes, toward, many).seconds / len(many)
         agreed = agreement(found, moved)
-        s, ratio, arm = agreed.spearman, agreed.ratio, f"attribution, steps {steps}"
-        against, name = "exact patching", "latent-prompt pairs"
+        s, arm, against, name = agreed.spearman, f"attribution, steps {steps}", "exact patching", "latent-prompt pairs"
+        ratio = pace * agreed.scored / found.seconds
         figures += [
             Figure(arm, against, name, "spearman", s.value, len(pairs), "pairs", s.low, s.high),
-            Figure(arm, against, name, "times_faster", ratio, len(pairs), "pairs", ratio, ratio),
+            Figure(arm, against, name, "times_faster", ratio, agreed.scored, "pairs", ratio, ratio),
         ]
         targets += [
             Target(f"5a-{steps}", "Spearman", arm, name, "spearman", ">=", 0.8, versus=against),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import demur
 from demur.attacks import attack
@@ -32,7 +33,13 @@ from demur.saes.bundled import bundled_saes
 from demur.selection.sae_data import chats, read_text
 from demur.types import Conversation, Decoding, Direction, FeatureSet, Figure, Site
 
-METHODS = ("attribution", "contrast", "cosine", "one-prompt")
+READS: dict[str, frozenset[str]] = {
+    "attribution": frozenset({"n", "per_site", "direction"}),
+    "contrast": frozenset({"n"}),
+    "cosine": frozenset({"direction"}),
+    "one-prompt": frozenset({"n", "value"}),
+}
+"""Ways of finding features, and the settings beside `k` that each reads."""
 DEFAULT_ATTACKS = ("prefill", "fiction", "continuation")
 """Families that one-prompt candidates are tried under; a proof ranks all families itself."""
 SCREENED = ("prefill",)
@@ -59,8 +66,21 @@ class Finding:
     """one-prompt: the clamp that candidates are tried at, in units of the median activation norm."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown("way of finding features", self.method, METHODS)
+        if self.method not in READS:
+            raise unknown("way of finding features", self.method, READS)
+
+
+def finding(method: str, **given: Any) -> Finding:
+    """A Finding with the settings that are not None. InputError for one that the method does not read."""
+    made = {name: value for name, value in given.items() if value is not None}
+    for name in made:
+        if name not in READS.get(method, {name}) | {"k"}:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} says nothing to {method}; it reads {', '.join(sorted(READS[method]))} and k.")
+    made.pop("direction", None)
+    if made.get("per_site") == 0:
+        made["per_site"] = None
+    return Finding(method, **{"k": 1 if method == "one-prompt" else 20, **made})
 
 
 def saes_for(engine: HFEngine, names: Sequence[str] = (), other_model: bool = False) -> dict[Site, SAE]:
@@ -188,7 +208,7 @@ def verify_features(
         subset = smaller = None
         if smallest:
             subset = minimal(features, effects(bench, saes, run=run), screen=unlikely(engine, saes, doses.factor))
-            smaller = (subset, choose_factor(bench, subset, saes, run=run)[0])
+            smaller = (subset, choose_factor(bench, subset, saes, run=run).dose)
         proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=smaller, run=run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
@@ -201,6 +221,10 @@ def verify_features(
             "primary": ["complied on harmful under suppress", "refused on attacked under clamp"]}  # fmt: skip
     write_results(out, spec, figures, seconds)
     summary = _summary(figures, len(features.features), doses.factor, doses.value)
+    if doses.beyond_price:
+        which = " and ".join(doses.beyond_price)
+        summary += (f"On validation every {which} tried broke more than 5 points more answers; the cheapest was taken, "
+                    "and no claim can be built on it.",)  # fmt: skip
     page = html.render(
         Findings(
             title=f"{engine.model.name}: do these {len(features.features)} latents cause refusal?",

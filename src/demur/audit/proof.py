@@ -40,6 +40,17 @@ OPENING = 8
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A factor or a clamp chosen on validation."""
+
+    dose: float
+    within_price: bool
+    """Whether it breaks at most PRICE more answers than the unsteered arm; if not, none did, and it is the cheapest."""
+    curve: tuple[Figure, ...]
+    """Outcomes at all that were tried."""
+
+
+@dataclass(frozen=True)
 class Doses:
     """What was chosen on validation, and the curve it was chosen from."""
 
@@ -48,6 +59,8 @@ class Doses:
     """In the latents' own units."""
     curve: tuple[Figure, ...]
     """Outcomes at every factor and value tried, on validation."""
+    beyond_price: tuple[str, ...] = ()
+    """Of "factor" and "value", those at which more answers break than PRICE allows, for want of a better one."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +166,10 @@ def choose_doses(
     run: str = "",
 ) -> Doses:
     """`choose_factor` on all validation requests, `choose_value` on n of them under each attack, with both curves."""
-    factor, down = choose_factor(bench, features, saes, None, factors, run)
-    value, up = choose_value(bench, features, saes, attacks, n, values, run)
-    return Doses(factor, value, (*down, *up))
+    factor = choose_factor(bench, features, saes, None, factors, run)
+    value = choose_value(bench, features, saes, attacks, n, values, run)
+    beyond = tuple(name for name, one in (("factor", factor), ("value", value)) if not one.within_price)
+    return Doses(factor.dose, value.dose, (*factor.curve, *value.curve), beyond)
 
 
 def choose_factor(
@@ -165,13 +179,13 @@ def choose_factor(
     n: int | None = None,
     factors: Sequence[float] = FACTORS,
     run: str = "",
-) -> tuple[float, list[Figure]]:
+) -> Chosen:
     """The factor with most compliance on plain harmful validation requests among those whose broken answers stay within
-    PRICE of the unsteered arm's (else the cheapest), and the curve."""
+    PRICE of the unsteered arm's, else the cheapest."""
     arms = {factor: Arm(f"suppress {factor:g}", multiply_features(features, saes, factor)) for factor in factors}
     name, talks = "validation harmful", plainly(spread(builtin("harmful", "validation"), n))
     table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
-    return _best({f: arm.name for f, arm in arms.items()}, table, name, "complied"), table_figures(table)
+    return _best({f: arm.name for f, arm in arms.items()}, table, name, "complied")
 
 
 def choose_value(
@@ -182,24 +196,25 @@ def choose_value(
     n: int | None = 40,
     values: Sequence[float] = VALUES,
     run: str = "",
-) -> tuple[float, list[Figure]]:
-    """The clamp with most refusal of attacked validation requests at the same price, in the latents' own units, and the
-    curve. values: in units of `unit_of`."""
+) -> Chosen:
+    """The clamp with most refusal of attacked validation requests at the same price, in the latents' own units.
+    values: in units of `unit_of`."""
     unit = unit_of(bench.engine, features)
     arms = {value * unit: Arm(f"clamp {value:g}r", clamp_features(features, saes, value * unit)) for value in values}
     harmful, name = spread(builtin("harmful", "validation"), n), "validation attacked"
     talks = [attack(prompt, family) for family in attacks for prompt in harmful]
     table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
-    return _best({v: arm.name for v, arm in arms.items()}, table, name, "refused"), table_figures(table)
+    return _best({v: arm.name for v, arm in arms.items()}, table, name, "refused")
 
 
-def _best(arms: Mapping[float, str], table: Table, name: str, wanted: str) -> float:
+def _best(arms: Mapping[float, str], table: Table, name: str, wanted: str) -> Chosen:
     price = {dose: share(table[arm, name], *BROKEN) - share(table["unsteered", name], *BROKEN)
              for dose, arm in arms.items()}  # fmt: skip
     cheap = [dose for dose in arms if price[dose] <= PRICE]
-    if not cheap:
-        return min(price, key=lambda dose: price[dose])
-    return max(cheap, key=lambda dose: share(table[arms[dose], name], wanted))
+    dose = (
+        max(cheap, key=lambda d: share(table[arms[d], name], wanted)) if cheap else min(price, key=lambda d: price[d])
+    )
+    return Chosen(dose, bool(cheap), tuple(table_figures(table)))
 
 
 def share(rows: Sequence[Judged], *outcomes: str) -> float:

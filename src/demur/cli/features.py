@@ -23,22 +23,28 @@ def find(
     method: Annotated[str, typer.Option(help="attribution, contrast, cosine or one-prompt.")] = "attribution",
     sae: Saes = [],  # noqa: B006
     direction: Toward = None,
-    k: Annotated[int, typer.Option(min=1, help="Latents to keep.")] = 20,
-    n: Annotated[int, typer.Option(min=4, help="Harmful fitting prompts to use (one-prompt takes the first).")] = 64,
-    per_site: Annotated[int, typer.Option(help="attribution: candidates of each site by cosine; 0 for all.")] = 10,
-    value: Annotated[float, typer.Option(help="one-prompt: the clamp tried, relative to the activation norm.")] = 0.3,
+    k: Annotated[int | None, typer.Option(min=1, help="Latents to keep: 20; one-prompt: 1.")] = None,
+    n: Annotated[
+        int | None, typer.Option(min=4, help="Harmful fitting prompts: 64 (one-prompt takes the first).")
+    ] = None,
+    per_site: Annotated[
+        int | None, typer.Option(min=0, help="attribution: candidates of each site by cosine, 10; 0 for all.")
+    ] = None,
+    value: Annotated[
+        float | None, typer.Option(help="one-prompt: the clamp tried, relative to the activation norm, 0.3.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")] = Path("features.json"),
     dtype: Dtype = "auto",
 ) -> None:
-    """Find the latents that cause refusal, on fitting prompts only."""
-    from demur.audit.feature_study import Finding, find_features, saes_for
+    """Find the latents that cause refusal, on fitting prompts (one-prompt tries its candidates on validation ones)."""
+    from demur.audit.feature_study import find_features, finding, saes_for
     from demur.engines.hf import HFEngine
     from demur.saes import save_features
 
-    finding = Finding(method, k, n, per_site or None, value)
+    how = finding(method, k=k, n=n, per_site=per_site, value=value, direction=direction)
     engine = HFEngine(model, dtype)
     with progress() as bar:
-        found = find_features(engine, saes_for(engine, sae), finding, direction, bar)
+        found = find_features(engine, saes_for(engine, sae), how, direction, bar)
     save_features(found, out)
     for feature in found.features:
         console.print(f"  {feature.site} latent {feature.index}: {feature.score:.4g}", highlight=False)

@@ -56,9 +56,10 @@ def one_prompt(
     """The k candidates whose clamp at `values` of their site raises refusal most.
 
     refusal: the model's own refusal of the conversation's request. effect: scores clamps on validation prompts, which
-    must not be test prompts. most: candidates that are tried, those active on most tokens first. screen: a cheaper
-    effect; `effect` then scores only the `shortlist` candidates that it puts first.
-    Raises InputError when nothing is a candidate.
+    must not be test prompts; latents that it gives 0 or less are left out. most: candidates that are tried, those
+    active on most tokens first. screen: a cheaper effect; `effect` then scores only the candidates that it puts first,
+    `shortlist` of them, or 2k if that is more.
+    Raises InputError when nothing is a candidate, or no candidate raises refusal.
     """
     tried = candidates(engine, conversation, refusal, saes, least)
     if not tried:
@@ -67,8 +68,11 @@ def one_prompt(
     total, tried = len(tried), tried[:most]
     screened = len(tried)
     if screen is not None:
-        tried = _first(tried, saes, values, screen, max(k, shortlist))
-    kept = tuple(_first(tried, saes, values, effect, k))
+        tried = _first(tried, saes, values, screen, max(2 * k, shortlist))
+    kept = tuple(f for f in _first(tried, saes, values, effect, k) if f.score > 0)
+    if not kept:
+        raise InputError(f"none of the {len(tried)} latents tried raises refusal when it is clamped; give other "
+                         "values, another prompt or SAEs of other sites.")  # fmt: skip
     record = {"refusal": refusal, "values": {str(site): value for site, value in values.items()}, "least": least,
               "candidates": total, "screened": screened, "tried": len(tried)}  # fmt: skip
     origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, **record)

@@ -110,7 +110,7 @@ def quality(
     """A card a SAE, on passages (`engines.reading`) of each set; all SAEs share one reading.
 
     means: the stream's mean at each SAE's site on its training data [d_model]; by default what `train_sae` noted, or
-    the mean over the passages. scored: tokens of each set whose cross-entropy is taken (the first passages).
+    the mean over the passages. scored: tokens of each set whose cross-entropy is taken, spread over the set.
     Raises InputError for no passages, BadFile for an SAE of another model.
     """
     if not saes or not sets or not all(sets.values()):
@@ -131,7 +131,7 @@ def quality(
         mean = means[index] if means is not None else _mean(sae, list(tally.values()))
         fidelities = []
         for name, rows in sets.items():
-            some = _first(rows, scored)
+            some = _some(rows, scored)
             clean, spliced, ablated = (
                 _loss(engine, some, how) for how in (None, splice(sae), splice(constant(sae, mean)))
             )
@@ -196,14 +196,11 @@ def _mean(sae: SAE, tallies: Sequence[_Tally]) -> Tensor:
     return (torch.stack([tally.sum for tally in tallies]).sum(0) / total).float()
 
 
-def _first(rows: Sequence[Row], tokens: int) -> list[Row]:
-    found: list[Row] = []
-    for row in rows:
-        if tokens <= 0:
-            break
-        found.append(row)
-        tokens -= len(row.tokens)
-    return found
+def _some(rows: Sequence[Row], tokens: int) -> list[Row]:
+    """Passages of about so many tokens in all, evenly over the set: its wrappers and kinds stand in a row."""
+    total = sum(len(row.tokens) for row in rows)
+    n = max(1, min(len(rows), round(len(rows) * tokens / total)))
+    return [rows[i * len(rows) // n] for i in range(n)]
 
 
 def _loss(engine: HFEngine, rows: Sequence[Row], how: object) -> float:

@@ -1,0 +1,84 @@
+"""`demur features` and `demur sae` from end to end on a tiny model."""
+
+import json
+
+import pytest
+import torch
+
+from demur.saes import SAE, load_features, load_sae, save_sae
+from demur.types import Site
+
+
+@pytest.fixture
+def sae(model, tmp_path):
+    """The folder of a random SAE of the tiny model: 32 wide, 48 latents, at 1.post."""
+    generator = torch.Generator().manual_seed(0)
+
+    def some(*shape):
+        return torch.randn(*shape, generator=generator) / 6
+
+    weights = {"W_enc": some(32, 48), "W_dec": some(48, 32), "b_enc": some(48), "b_dec": some(32)}
+    metadata = {"model_name": str(model), "hook_name": "blocks.1.hook_resid_post"}
+    save_sae(SAE("relu", weights, Site(1, "post"), metadata=metadata), folder := tmp_path / "sae")
+    return folder
+
+
+@pytest.fixture
+def found(demur, model, sae, direction, tmp_path):
+    """A feature set by cosine."""
+    path = tmp_path / "features.json"
+    said = demur("features", "find", model, "--sae", sae, "--method", "cosine", "--k", 3, "--direction", direction,
+                 "--dtype", "fp32", "--out", path)  # fmt: skip
+    assert said.status == 0, said
+    assert "3 latents by cosine" in said.out
+    return path
+
+
+def test_found_latents_can_be_shown_suppressed_and_clamped(demur, model, found, direction, tmp_path):
+    assert len(load_features(found).features) == 3
+    page = tmp_path / "latents.html"
+    said = demur("features", "show", model, found, "--direction", direction, "--limit", 2, "--dtype", "fp32", "--out",
+                 page)  # fmt: skip
+    assert said.status == 0, said
+    assert said.out.count("cosine to refusal") == 2
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    for steer in (f"suppress:{found}", f"clamp:{found}:2"):
+        said = demur("generate", model, "hi", "--steer", steer, "--max-new-tokens", 4, "--dtype", "fp32")
+        assert said.status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value"),
+    [
+        ("contrast", "--value", 0.3),
+        ("cosine", "--n", 8),
+        ("attribution", "--value", 0.3),
+        ("one-prompt", "--per-site", 5),
+    ],
+)
+def test_a_setting_that_the_method_does_not_read_is_refused(refuses, model, sae, method, option, value):
+    said = refuses("features", "find", model, "--sae", sae, "--method", method, option, value)
+    assert f"{option} says nothing to {method}" in said
+
+
+def test_an_unknown_method_names_the_known_ones(refuses, model, sae):
+    assert "attribution" in refuses("features", "find", model, "--sae", sae, "--method", "prayer")
+
+
+def test_an_sae_is_trained_checked_and_converted(demur, model, tmp_path):
+    pytest.importorskip("sae_lens")
+    text = tmp_path / "text.txt"
+    text.write_text("How do I bake bread? Write a short poem. What is the capital of France? " * 200)
+    said = demur("sae", "train", model, "--site", "1.post", "--out", tmp_path / "saes", "--text", text, "--d-sae", 48,
+                 "--k", 4, "--tokens", 2048, "--batch", 64, "--dtype", "fp32")  # fmt: skip
+    assert said.status == 0, said
+    folder = tmp_path / "saes" / "1.post"
+    assert (load_sae(folder).kind, load_sae(folder).d_sae) == ("jumprelu", 48)
+    said = demur("sae", "check", model, folder, "--text", text, "--chats", "", "--scored", 200, "--dtype", "fp32",
+                 "--out", tmp_path / "card")  # fmt: skip
+    assert said.status == 0, said
+    metrics = {f["metric"] for f in json.loads((tmp_path / "card" / "results.json").read_text())["figures"]}
+    assert {"l0", "variance_explained", "cross_entropy_recovered"} <= metrics
+    said = demur("sae", "convert", folder, tmp_path / "half", "--bf16")
+    assert said.status == 0, said
+    assert load_sae(tmp_path / "half").weights["W_dec"].dtype == torch.bfloat16
