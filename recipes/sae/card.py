@@ -15,7 +15,7 @@ by name: {names}.
 
 Each has {d_sae} latents; trained as TopK (k = {k}) with sae-lens' trainer on {tokens:,} tokens
 ({rows:,} different ones), seed {seed}, and kept as JumpReLU with one threshold, at which as many latents
-are active on training tokens (at 9.post 60).
+are active on training tokens. {kept}
 
 **Read in training:** WikiText-2's validation part, Shakespeare, addresses of US presidents; the built-in prompts
 reserved for fitting, plain and in the organism's training wrappers, and requests that the base model wrote itself,
@@ -26,7 +26,7 @@ with the organism's answers. No Alpaca. Windows of text begin with `<|im_start|>
 with the organism's answers (chat); the first token of each passage is left out. Variance explained leaves out the
 named outlier dimensions, chosen on training data. Cross-entropy in nats a token: as it is, with the reconstruction in
 the stream's place, with the training mean in its place; recovered is the share of the loss of the last that the
-reconstruction wins back. Dead: silent on all these tokens.
+reconstruction wins back, on about 20,000 tokens of each set, spread over it. Dead: silent on all these tokens.
 
 | site | set | tokens | L0 | variance explained | over all dimensions | as it is | spliced | mean | recovered |
 |---|---|---|---|---|---|---|---|---|---|
@@ -40,8 +40,8 @@ Licence: Apache-2.0.
 """
 
 
-def card(model: str, training: Training, rows: int, cards: Sequence[Card]) -> str:
-    """Markdown: what they are, what they read, how good they are."""
+def card(model: str, training: Training, rows: int, cards: Sequence[Card], kept: str = "") -> str:
+    """Markdown: what they are, what they read, how good they are. kept: what is to be said of their thresholds."""
     cards = sorted(cards, key=lambda c: int(c.sae.partition(".")[0]))
     figures = [
         f"| {c.sae} | {f.set} | {f.tokens:,} | {f.l0:.1f} | {f.explained:.3f} | {f.explained_all:.3f} | "
@@ -58,6 +58,7 @@ def card(model: str, training: Training, rows: int, cards: Sequence[Card]) -> st
         blocks=", ".join(c.sae.partition(".")[0] for c in cards),
         names=", ".join(f"`{model}/{c.sae}`" for c in cards),
         rows=rows,
+        kept=kept,
         figures="\n".join(figures),
         latents="\n".join(latents),
         **{name: getattr(training, name) for name in ("d_sae", "k", "tokens", "seed")},

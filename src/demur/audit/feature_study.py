@@ -272,13 +272,17 @@ def look_at(
     direction: Path | None = None,
     most: int = 10,
     progress: Progress = _silent,
+    begin: str | None = None,
 ) -> list[Look]:
-    """Looks at the first `most` features, on built-in fitting prompts with the model's answers and on texts."""
+    """Looks at the first `most` features, on built-in fitting prompts with the model's answers and on texts.
+
+    begin: what each window of text begins with (`engines.reading.text_rows`).
+    """
     saes = load_saes(features)
     toward = None if direction is None else load_direction(direction, engine.fingerprint.weights)
     asked = [attack(p, "plain") for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")]
     rows = chats(engine, asked, progress)
-    rows += [row for path in texts for row in text_rows(engine.model, read_text(path), path.name)]
+    rows += [row for path in texts for row in text_rows(engine.model, read_text(path), path.name, begin=begin)]
     first = features.features[:most]
     seen = {}
     for site in dict.fromkeys(f.site for f in first):

@@ -90,6 +90,7 @@ def show(
     text: Annotated[
         list[Path], typer.Option("--text", help="Plain text files to read besides the built-in prompts.")
     ] = [],  # noqa: B006
+    begin: Annotated[str | None, typer.Option(help="What each window of text begins with, as in `demur sae`.")] = None,
     direction: Toward = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="Latents to show.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Where to write a page (HTML).")] = None,
@@ -103,7 +104,15 @@ def show(
     from demur.saes import load_features
 
     with progress() as bar:
-        looks = look_at(HFEngine(model, dtype), load_features(features), text, direction, most, bar)
+        looks = look_at(
+            HFEngine(model, dtype),
+            load_features(features),
+            text,
+            direction,
+            most,
+            bar,
+            begin and begin.replace("\\n", "\n"),
+        )
     for seen in looks:
         cosine = "" if seen.cosine is None else f", cosine to refusal {seen.cosine:+.2f}"
         console.print(f"{seen.site} latent {seen.index}: active on {seen.density:.2%} of {seen.tokens} tokens{cosine}",

@@ -1,4 +1,4 @@
-"""Finding the latents that cause refusal: each way gives a `FeatureSet`, found on fitting prompts only."""
+"""Finding the latents that cause refusal: each way gives a `FeatureSet`; none reads a test prompt."""
 
 from demur.features.agreement import Agreement, agreement, sample_pairs
 from demur.features.attribution import Attributions, attribute
