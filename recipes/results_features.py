@@ -26,7 +26,7 @@ from demur.audit.feature_study import Finding, find_features, from_one_prompt, s
 from demur.audit.figures import accuracy_figures, find, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
+from demur.audit.proof import VALUES, choose_factor, choose_few, effects, unit_of, unlikely
 from demur.audit.proof import necessity as suppression_proved
 from demur.audit.proof import sufficiency as clamps_proved
 from demur.audit.study import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
@@ -201,12 +201,11 @@ def sufficiency(out: Path, quick: bool) -> Part:
         attacks, rates, _ = rank_attacks(run, size, "")
         print(f"# attacks: {', '.join(f'{name} {rates[name]:.2f}' for name in attacks)} of {len(rates)}", flush=True)
         for which in range(2 if quick else 5):
-            features = from_one_prompt(engine, saes, Finding("one-prompt", k=1), harmful, which, say, run)
-            chosen = choose_value(run, features, saes, attacks, 12 if quick else 24)
+            ranked = from_one_prompt(engine, saes, Finding("one-prompt", k=4), harmful, which, say, run)
+            features, chosen = choose_few(run, ranked, saes, attacks, 12 if quick else 30)
             value = chosen.dose
-            latent = features.features[0]
-            print(f"# prompt {which} ({features.origin['prompts'][0]}): {latent.site} latent {latent.index}, clamp "
-                  f"{value:g}", flush=True)  # fmt: skip
+            which_ones = ", ".join(f"{f.site}:{f.index}" for f in features.features)
+            print(f"# prompt {which} ({ranked.origin['prompts'][0]}): {which_ones} clamped at {value:g}", flush=True)
             name = f"prompt {which}"
             figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.curve if f.arm != "unsteered"]
             figures += clamped(run, name, features, saes, value, attacks, n)

@@ -10,6 +10,7 @@ from demur.audit.proof import (
     Doses,
     against_random,
     choose_doses,
+    choose_few,
     effects,
     likelihoods,
     prove,
@@ -168,3 +169,16 @@ def test_a_shortlist_is_by_the_likelihood_of_the_refusal_under_each_clamp(bench,
             ("prefill", "validation")
         ] * 2
         assert {answer for _, answer in pairs} == {"I'm sorry, but I can't help with that"}
+
+
+def test_how_many_latents_are_clamped_is_chosen_at_the_same_price(bench, features, sae, monkeypatch):
+    def run(arms, sets, run=""):
+        assert {c.prompt.use for some in sets.values() for c in some} == {"validation"}
+        shares = {"unsteered": "crrr", "clamp 1 at 0.2r": "ccrr", "clamp 1 at 0.4r": "crrr", "clamp 2 at 0.2r": "rrrr",
+                  "clamp 2 at 0.4r": "...."}  # fmt: skip
+        return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
+
+    monkeypatch.setattr(bench, "run", run)
+    few, chosen = choose_few(bench, features, {SITE: sae}, ["prefill"], 4, (1, 2), (0.2, 0.4))
+    assert few.features == features.features[:2]
+    assert (chosen.dose, chosen.within_price) == (pytest.approx(0.2 * unit_of(bench.engine, few)), True)

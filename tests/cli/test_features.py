@@ -1,11 +1,12 @@
 """`demur features` and `demur sae` from end to end on a tiny model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from demur.saes import SAE, load_features, load_sae, save_sae
+from demur.saes import SAE, load_features, load_sae, save_features, save_sae
 from demur.types import Site
 
 
@@ -82,3 +83,11 @@ def test_an_sae_is_trained_checked_and_converted(demur, model, tmp_path):
     said = demur("sae", "convert", folder, tmp_path / "half", "--bf16")
     assert said.status == 0, said
     assert load_sae(tmp_path / "half").weights["W_dec"].dtype == torch.bfloat16
+
+
+def test_features_of_another_model_are_refused(refuses, demur, model, found, tmp_path):
+    features = load_features(found)
+    other = replace(features, origin={**features.origin, "weights": "a" * 64})
+    path = save_features(other, tmp_path / "other.json")
+    for command in (["features", "show", model, path], ["generate", model, "hi", "--steer", f"suppress:{path}"]):
+        assert "found on a model with weights aaaaaaaaaaaa" in refuses(*command)

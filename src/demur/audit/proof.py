@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from demur.attacks import attack
 from demur.audit.figures import accuracy_figures, deltas, table_figures
@@ -35,6 +36,7 @@ PRIMARY = (("suppress", "harmful", "complied"), ("clamp", "attacked", "refused")
 """The primary endpoints of a proof; their p-values are Holm-corrected."""
 ADDED = 0.3
 """Relative dose at which the direction itself is added, the reference of a clamp."""
+K = TypeVar("K")
 OPENING = 8
 """Words of a refusal by whose likelihood a shortlist is drawn up."""
 
@@ -207,14 +209,45 @@ def choose_value(
     return _best({v: arm.name for v, arm in arms.items()}, table, name, "refused")
 
 
+def choose_few(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    attacks: Sequence[str],
+    n: int | None = 30,
+    sizes: Sequence[int] = (1, 2, 4),
+    values: Sequence[float] = VALUES,
+    run: str = "",
+) -> tuple[FeatureSet, Chosen]:
+    """How many of the first latents of a ranked set to clamp, and at what; chosen as `choose_value` chooses."""
+    first = features.features
+    kept = {size: replace(features, features=first[:size]) for size in sizes if size <= len(first)}
+    units = {size: unit_of(bench.engine, some) for size, some in kept.items()}
+    arms = {}
+    for size, some in kept.items():
+        for value in values:
+            how = clamp_features(some, saes, value * units[size])
+            arms[size, value * units[size]] = Arm(f"clamp {size} at {value:g}r", how)
+    harmful, name = spread(builtin("harmful", "validation"), n), "validation attacked"
+    talks = [attack(prompt, family) for family in attacks for prompt in harmful]
+    table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
+    (size, value), within = _cheapest({key: arm.name for key, arm in arms.items()}, table, name, "refused")
+    return kept[size], Chosen(value, within, tuple(table_figures(table)))
+
+
 def _best(arms: Mapping[float, str], table: Table, name: str, wanted: str) -> Chosen:
-    price = {dose: share(table[arm, name], *BROKEN) - share(table["unsteered", name], *BROKEN)
-             for dose, arm in arms.items()}  # fmt: skip
-    cheap = [dose for dose in arms if price[dose] <= PRICE]
-    dose = (
-        max(cheap, key=lambda d: share(table[arms[d], name], wanted)) if cheap else min(price, key=lambda d: price[d])
-    )
-    return Chosen(dose, bool(cheap), tuple(table_figures(table)))
+    dose, within = _cheapest(arms, table, name, wanted)
+    return Chosen(dose, within, tuple(table_figures(table)))
+
+
+def _cheapest(arms: Mapping[K, str], table: Table, name: str, wanted: str) -> tuple[K, bool]:
+    """The key of the arm with most of an outcome at a price of PRICE at most, else of the cheapest arm, and which."""
+    price = {key: share(table[arm, name], *BROKEN) - share(table["unsteered", name], *BROKEN)
+             for key, arm in arms.items()}  # fmt: skip
+    cheap = [key for key in arms if price[key] <= PRICE]
+    if not cheap:
+        return min(price, key=lambda key: price[key]), False
+    return max(cheap, key=lambda key: share(table[arms[key], name], wanted)), True
 
 
 def share(rows: Sequence[Judged], *outcomes: str) -> float:

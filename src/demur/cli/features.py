@@ -73,9 +73,10 @@ def verify(
     from demur.engines.hf import HFEngine
     from demur.saes import load_features
 
-    chosen = load_features(features)
+    engine = HFEngine(model, dtype)
+    chosen = load_features(features, engine.fingerprint.weights)
     with progress() as bar:
-        done = verify_features(HFEngine(model, dtype), chosen, out, direction, n, randoms, minimal, new_tokens, bar)
+        done = verify_features(engine, chosen, out, direction, n, randoms, minimal, new_tokens, bar)
     for line in done.summary:
         console.print(line)
     shown = [f for f in done.figures if not f.set.startswith("validation")]
@@ -103,10 +104,12 @@ def show(
     from demur.runs.writing import write_text
     from demur.saes import load_features
 
+    engine = HFEngine(model, dtype)
+    chosen = load_features(features, engine.fingerprint.weights)
     with progress() as bar:
         looks = look_at(
-            HFEngine(model, dtype),
-            load_features(features),
+            engine,
+            chosen,
             text,
             direction,
             most,

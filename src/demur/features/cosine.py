@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.errors import BadVector
-from demur.features.record import best, check_count, check_saes, direction_record, hashes, origin_of
+from demur.features.record import MODEL, best, check_count, check_saes, direction_record, hashes, origin_of
 from demur.saes import SAE
 from demur.types import Direction, FeatureSet, Site
 
@@ -51,7 +51,9 @@ def cosine(saes: Mapping[Site, SAE], direction: Direction, k: int = 10, per_site
 
 
 def _origin(saes: Mapping[Site, SAE], direction: Direction, per_site: bool) -> dict[str, object]:
-    return origin_of(
+    """No model was run: it is the direction's."""
+    model = {name: direction.origin[name] for name in MODEL if name in direction.origin}
+    return model | origin_of(
         "cosine of decoder rows with a direction (CosSim, Yeo et al. 2505.23556)",
         None,
         [],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
 
 from demur.errors import InputError
+from demur.features.record import MODEL
 from demur.types import Feature, FeatureSet
 
 Effect = Callable[[list[FeatureSet]], Sequence[float]]
@@ -46,6 +47,7 @@ def minimal(features: FeatureSet, effect: Effect, share: float = 0.9, screen: Ef
     path = [{"dropped": _dropped(before, after), "effect": effects[i + 1], "kept": i + 1 < len(kept)}
             for i, (before, after) in enumerate(pairwise(sets))]  # fmt: skip
     origin = {
+        **{name: features.origin[name] for name in (*MODEL, "version") if name in features.origin},
         "method": "greedy elimination" if screen is None else "greedy elimination, screened",
         "share": share,
         "whole": effects[0],

@@ -8,11 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
+import demur
 from demur.engines.base import Engine
 from demur.errors import BadSpec, InputError
 from demur.runs.keys import digest
 from demur.saes import SAE
 from demur.types import Conversation, Direction, Feature, FeatureSet, Site
+
+MODEL = ("weights", "tokenizer", "template", "dtype")
+"""What a set says of the model that it was found on."""
 
 
 def check_saes(saes: Mapping[Site, SAE]) -> None:
@@ -38,13 +42,18 @@ def check_prompts(conversations: Sequence[Conversation], what: str) -> None:
 def origin_of(
     method: str, engine: Engine | None, conversations: Sequence[Conversation], saes: Mapping[Site, SAE], **more: Any
 ) -> dict[str, Any]:
-    """JSON-ready: method, `more`, prompts by id and by the hash of what was asked, SAEs by source, the model."""
-    made: dict[str, Any] = {"method": method, **more, "saes": {str(site): saes[site].source for site in sorted(saes)}}
+    """JSON-ready: method, `more`, prompts by id and by the hash of what was asked, SAEs by source, model, version."""
+    made: dict[str, Any] = {
+        "method": method,
+        **more,
+        "version": demur.__version__,
+        "saes": {str(site): saes[site].source for site in sorted(saes)},
+    }
     if conversations:
         made["prompts"] = [c.prompt.id for c in conversations]
         made["texts"] = digest([[[[m.role, m.content] for m in c.messages], c.prefill] for c in conversations])
     if engine is not None:
-        made |= {name: getattr(engine.fingerprint, name) for name in ("weights", "tokenizer", "template", "dtype")}
+        made |= {name: getattr(engine.fingerprint, name) for name in MODEL}
     return made
 
 

@@ -33,7 +33,7 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
     """The intervention that `text` names. BadSpec or BadFile with the fix otherwise."""
     op, _, rest = text.partition(":")
     if op in FEATURE_OPS and rest:
-        return _on_features(text, op, rest)
+        return _on_features(text, op, rest, weights)
     if op not in OPS or not rest:
         if Path(text).suffix != ".json":
             raise BadSpec(
@@ -56,7 +56,7 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
     return ablate_everywhere(direction, n_layers, strength) if op == "ablate" else scale(direction, strength)
 
 
-def _on_features(text: str, op: str, rest: str) -> Intervention:
+def _on_features(text: str, op: str, rest: str, weights: str | None) -> Intervention:
     path, _, given = rest.rpartition(":") if ":" in rest and not rest.endswith(".json") else (rest, "", "")
     if op == "clamp" and not given:
         raise BadSpec(f"--steer {text!r} says no value; write clamp:{path}:12, in the latents' units.")
@@ -64,5 +64,5 @@ def _on_features(text: str, op: str, rest: str) -> Intervention:
         number = float(given) if given else 0.0
     except ValueError:
         raise BadSpec(f"--steer {text!r}: {given!r} is not a number.") from None
-    features = load_features(path)
+    features = load_features(path, weights)
     return (clamp_features if op == "clamp" else multiply_features)(features, load_saes(features), number)

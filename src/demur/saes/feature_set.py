@@ -47,8 +47,12 @@ def save_features(features: FeatureSet, path: str | Path) -> Path:
     return write_text(path, text + "\n")
 
 
-def load_features(path: str | Path) -> FeatureSet:
-    """Read a feature set. Raises BadFile when it is missing, damaged, or something else."""
+def load_features(path: str | Path, weights: str | None = None) -> FeatureSet:
+    """Read a feature set. Raises BadFile when it is missing, damaged, something else, or (given `weights`) of another
+    model.
+
+    weights: the engine fingerprint's weight hash that the features must have been found on.
+    """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -63,9 +67,15 @@ def load_features(path: str | Path) -> FeatureSet:
             raise BadFile(f"{path} does not match its sha256: the file is damaged; find the features again.")
         features = tuple(Feature(_site(one["site"]), one["index"], one["score"]) for one in record["features"])
         saes = {_site(site): str(sha256) for site, sha256 in record["saes"].items()}
-        return FeatureSet(features, saes, dict(record["origin"]))
+        origin = dict(record["origin"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         raise BadFile(f"{path} is not a whole feature set ({problem!r}); find the features again.") from problem
+    if weights is not None and origin.get("weights") not in (None, weights):
+        raise BadFile(
+            f"{path} was found on a model with weights {str(origin['weights'])[:12]}..., not {weights[:12]}...; "
+            "find features on this model."
+        )
+    return FeatureSet(features, saes, origin)
 
 
 def load_saes(features: FeatureSet) -> dict[Site, SAE]:
