@@ -54,8 +54,8 @@ def write_steer(vector: SteeringVector, path: Path, blocks: str = "layers", dose
     """Write a steer file; returns the path.
 
     blocks: the name of the list of blocks inside the model (layers, or h for gpt2). dose: the coefficient.
-    BadVector for a site that is no block's output. lm-eval up to 0.4.9 applies the last vector at every hookpoint, so
-    one site is safest.
+    BadVector for a site that is no block's output. lm-eval up to 0.4.9 applies the last vector at every hookpoint;
+    0.4.13 does not (tests/directions/test_lm_eval.py runs it).
     """
     record = {}
     for site, value in sorted(vector.vectors.items()):
