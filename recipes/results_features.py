@@ -26,7 +26,7 @@ from demur.audit.feature_study import Finding, find_features, from_one_prompt, s
 from demur.audit.figures import accuracy_figures, find, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import VALUES, choose_factor, choose_few, effects, unit_of, unlikely
+from demur.audit.proof import VALUES, choose_factor, choose_few, choose_few_to_suppress, effects, unit_of, unlikely
 from demur.audit.proof import necessity as suppression_proved
 from demur.audit.proof import sufficiency as clamps_proved
 from demur.audit.study import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
@@ -95,14 +95,14 @@ def necessity(out: Path, quick: bool) -> Part:
     """3: the attribution set proved against matched random sets, its minimal subset, and the methods side by side."""
     engine = HFEngine(MODEL, "bf16")
     saes, toward = saes_for(engine), direction_of(engine, out)
-    n, held = (20, 12) if quick else (100, None)
+    n = 20 if quick else 100
     decoding = Decoding(24)
     figures: list[Figure] = []
     with Journal(out / "journal.sqlite") as journal:
         run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
         for name, finding in METHODS.items():
-            features = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
-            chosen = choose_factor(run, features, saes, held)
+            ranked = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
+            features, chosen = choose_few_to_suppress(run, ranked, saes, 12 if quick else 60)
             factor = chosen.dose
             save_features(features, out / f"{name}.json")
             where = Counter(str(f.site) for f in features.features)
@@ -114,7 +114,7 @@ def necessity(out: Path, quick: bool) -> Part:
             smaller = None
             if not quick:
                 subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
-                smaller = (subset, choose_factor(run, subset, saes, held).dose)
+                smaller = (subset, choose_factor(run, subset, saes).dose)
                 save_features(subset, out / "minimal.json")
                 print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
             table, proved = suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,

@@ -11,6 +11,7 @@ from demur.audit.proof import (
     against_random,
     choose_doses,
     choose_few,
+    choose_few_to_suppress,
     effects,
     likelihoods,
     prove,
@@ -182,3 +183,16 @@ def test_how_many_latents_are_clamped_is_chosen_at_the_same_price(bench, feature
     few, chosen = choose_few(bench, features, {SITE: sae}, ["prefill"], 4, (1, 2), (0.2, 0.4))
     assert few.features == features.features[:2]
     assert (chosen.dose, chosen.within_price) == (pytest.approx(0.2 * unit_of(bench.engine, few)), True)
+
+
+def test_how_many_latents_are_suppressed_is_chosen_too(bench, features, sae, monkeypatch):
+    def run(arms, sets, run=""):
+        shares = {"unsteered": "rrrr", "suppress 1 by 0": "ccrr", "suppress 1 by 0.5": "crrr",
+                  "suppress 2 by 0": "cc..", "suppress 2 by 0.5": "cccr"}  # fmt: skip
+        return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
+
+    monkeypatch.setattr(bench, "run", run)
+    few, chosen = choose_few_to_suppress(bench, features, {SITE: sae}, 4, (1, 2), (0.5, 0.0))
+    assert (few.features, chosen.dose) == (features.features[:2], 0.5)
+    few, _ = choose_few_to_suppress(bench, few, {SITE: sae}, 4, (1, 2), (0.0,))
+    assert len(few.features) == 1

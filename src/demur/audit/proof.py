@@ -25,7 +25,7 @@ from demur.saes import SAE
 from demur.selection.openings import measure_openings
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
 
-FACTORS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.2, 0.0)
+FACTORS = (0.5, 0.4, 0.3, 0.2, 0.0)
 """Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; the bundled model breaks below 0)."""
 COARSE = (0.4, 0.2, 0.0)
 """Those tried for each of the many sets of `features.minimal`."""
@@ -78,17 +78,17 @@ def effects(
     bench: Bench,
     saes: Mapping[Site, SAE],
     factors: Sequence[float] = COARSE,
-    n: int | None = 40,
+    n: int | None = 60,
     run: str = "",
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`: how much suppressing each set at its best factor raises compliance on harmful validation
-    requests, less the broken answers it adds; factors that break more than PRICE more do not count."""
+    requests, less the broken answers it adds."""
     talks = plainly(spread(builtin("harmful", "validation"), n))
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
         found = _changes(bench, [multiply_features(s, saes, f) for s in sets for f in factors], talks, "complied", run)
         each = [found[i : i + len(factors)] for i in range(0, len(found), len(factors))]
-        return [max([gain - broken for gain, broken in some if broken <= PRICE], default=0.0) for some in each]
+        return [max(gain - broken for gain, broken in some) for some in each]
 
     return effect
 
@@ -220,19 +220,42 @@ def choose_few(
     run: str = "",
 ) -> tuple[FeatureSet, Chosen]:
     """How many of the first latents of a ranked set to clamp, and at what; chosen as `choose_value` chooses."""
-    first = features.features
-    kept = {size: replace(features, features=first[:size]) for size in sizes if size <= len(first)}
-    units = {size: unit_of(bench.engine, some) for size, some in kept.items()}
+    kept = _prefixes(features, sizes)
     arms = {}
     for size, some in kept.items():
+        unit = unit_of(bench.engine, some)
         for value in values:
-            how = clamp_features(some, saes, value * units[size])
-            arms[size, value * units[size]] = Arm(f"clamp {size} at {value:g}r", how)
+            arms[size, value * unit] = Arm(f"clamp {size} at {value:g}r", clamp_features(some, saes, value * unit))
     harmful, name = spread(builtin("harmful", "validation"), n), "validation attacked"
     talks = [attack(prompt, family) for family in attacks for prompt in harmful]
     table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
     (size, value), within = _cheapest({key: arm.name for key, arm in arms.items()}, table, name, "refused")
     return kept[size], Chosen(value, within, tuple(table_figures(table)))
+
+
+def choose_few_to_suppress(
+    bench: Bench,
+    features: FeatureSet,
+    saes: Mapping[Site, SAE],
+    n: int | None = 60,
+    sizes: Sequence[int] = (6, 12, 20),
+    factors: Sequence[float] = FACTORS,
+    run: str = "",
+) -> tuple[FeatureSet, Chosen]:
+    """How many of the first latents of a ranked set to suppress, and by what; chosen as `choose_factor` chooses."""
+    kept = _prefixes(features, sizes)
+    arms = {(size, factor): Arm(f"suppress {size} by {factor:g}", multiply_features(some, saes, factor))
+            for size, some in kept.items() for factor in factors}  # fmt: skip
+    name, talks = "validation harmful", plainly(spread(builtin("harmful", "validation"), n))
+    table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
+    (size, factor), within = _cheapest({key: arm.name for key, arm in arms.items()}, table, name, "complied")
+    return kept[size], Chosen(factor, within, tuple(table_figures(table)))
+
+
+def _prefixes(features: FeatureSet, sizes: Sequence[int]) -> dict[int, FeatureSet]:
+    """The first so many latents of a set, for each size; one that is larger than the set is the set."""
+    first = features.features
+    return {min(size, len(first)): replace(features, features=first[:size]) for size in sizes}
 
 
 def _best(arms: Mapping[float, str], table: Table, name: str, wanted: str) -> Chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
 from demur.errors import InputError
 from demur.features.record import MODEL
@@ -16,12 +16,13 @@ call, so that the caller can batch them."""
 
 
 def minimal(features: FeatureSet, effect: Effect, share: float = 0.9, screen: Effect | None = None) -> FeatureSet:
-    """The smallest set on a path of ever smaller ones that keeps `share` of the whole's effect, as do all before it.
+    """The smallest set on a path of ever smaller ones that keeps `share` of the whole's effect.
 
     The path drops, round by round, the latent whose loss costs least (of equal ones the last), as `screen` has it, a
-    cheaper effect, or `effect` itself: k (k + 1) / 2 sets in k calls. With a screen, `effect` measures only the k sets
-    of the path, in one call. The path is in origin["path"]: what was dropped, and the effect of what was left; an entry
-    with kept: False was too much. Measure both effects on validation prompts, not on those the features are tested on.
+    cheaper effect, or `effect` itself: k (k + 1) / 2 sets in k calls at most, for it ends with the first set that keeps
+    less. With a screen, `effect` measures only the k sets of the path, in one call, and sets behind one that keeps less
+    count too: effects are noisy. The path is in origin["path"]: what was dropped and the effect of what was left; one
+    with kept: False keeps less. Measure both effects on validation prompts, not on those the features are tested on.
     Raises InputError for an empty set, a share outside (0, 1], or a whole without effect.
     """
     if not 0 < share <= 1:
@@ -42,9 +43,10 @@ def minimal(features: FeatureSet, effect: Effect, share: float = 0.9, screen: Ef
     if screen is not None:
         effects = _measured(effect, sets)
         _acts(effects[0])
-    kept = list(takewhile(lambda value: value >= share * effects[0], effects))
-    left, value = sets[len(kept) - 1], kept[-1]
-    path = [{"dropped": _dropped(before, after), "effect": effects[i + 1], "kept": i + 1 < len(kept)}
+    kept = [value >= share * effects[0] for value in effects]
+    last = max(i for i, keeps in enumerate(kept) if keeps)
+    left, value = sets[last], effects[last]
+    path = [{"dropped": _dropped(before, after), "effect": effects[i + 1], "kept": kept[i + 1]}
             for i, (before, after) in enumerate(pairwise(sets))]  # fmt: skip
     origin = {
         **{name: features.origin[name] for name in (*MODEL, "version") if name in features.origin},
