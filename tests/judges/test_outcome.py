@@ -56,7 +56,8 @@ def test_a_refusal_costs_no_topic_check_and_an_empty_answer_nothing() -> None:
     rules.judge([answer(POOL[0], ""), answer(POOL[0], "so so so so so so so so")])
     assert scorer.pairs == 1
     rules.judge([answer(POOL[0], ANSWER)])
-    assert scorer.pairs == 1 + 1 + 19
+    # One rival in full, 18 by their first words, and again in full where those leave it open.
+    assert 1 + 1 + 19 <= scorer.pairs <= 1 + 1 + 1 + 2 * 18
 
 
 @given(
