@@ -22,11 +22,11 @@ import numpy as np
 from benchmarks import clamp as bench
 
 from demur.attacks import attack
+from demur.audit.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
 from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for
 from demur.audit.figures import accuracy_figures, find, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import VALUES, choose_factor, choose_few, choose_few_to_suppress, effects, unit_of, unlikely
 from demur.audit.proof import necessity as suppression_proved
 from demur.audit.proof import sufficiency as clamps_proved
 from demur.audit.study import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
@@ -102,8 +102,8 @@ def necessity(out: Path, quick: bool) -> Part:
         run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
         for name, finding in METHODS.items():
             ranked = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
-            features, chosen = choose_few_to_suppress(run, ranked, saes, 12 if quick else 60)
-            factor = chosen.dose
+            chosen = choose_factor(run, ranked, saes, 12 if quick else 60, sizes=(6, 12, 20))
+            features, factor = chosen.features, chosen.dose
             save_features(features, out / f"{name}.json")
             where = Counter(str(f.site) for f in features.features)
             print(f"# {name}: {len(features.features)} latents {dict(where)}, times {factor:g}", flush=True)
@@ -202,8 +202,8 @@ def sufficiency(out: Path, quick: bool) -> Part:
         print(f"# attacks: {', '.join(f'{name} {rates[name]:.2f}' for name in attacks)} of {len(rates)}", flush=True)
         for which in range(2 if quick else 5):
             ranked = from_one_prompt(engine, saes, Finding("one-prompt", k=4), harmful, which, say, run)
-            features, chosen = choose_few(run, ranked, saes, attacks, 12 if quick else 30)
-            value = chosen.dose
+            chosen = choose_value(run, ranked, saes, attacks, 12 if quick else 30, sizes=(1, 2, 4))
+            features, value = chosen.features, chosen.dose
             which_ones = ", ".join(f"{f.site}:{f.index}" for f in features.features)
             print(f"# prompt {which} ({ranked.origin['prompts'][0]}): {which_ones} clamped at {value:g}", flush=True)
             name = f"prompt {which}"

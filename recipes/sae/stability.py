@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from demur.audit.doses import choose_doses
 from demur.audit.feature_study import DEFAULT_ATTACKS, Finding, find_features
 from demur.audit.figures import find, in_words, table_figures
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench
-from demur.audit.proof import choose_doses
 from demur.audit.study import fit_refusal, plainly, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.interventions import clamp_features, multiply_features

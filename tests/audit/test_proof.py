@@ -4,21 +4,20 @@ import pytest
 import torch
 from tests.audit.hashed import Hashed, rows
 
-from demur.audit.figures import find
-from demur.audit.measure import Bench
-from demur.audit.proof import (
+from demur.audit.doses import (
     Doses,
-    against_random,
     choose_doses,
-    choose_few,
-    choose_few_to_suppress,
+    choose_factor,
+    choose_value,
     effects,
     likelihoods,
-    prove,
     refusals,
     unit_of,
     unlikely,
 )
+from demur.audit.figures import find
+from demur.audit.measure import Bench
+from demur.audit.proof import against_random, prove
 from demur.errors import InputError
 from demur.interventions import clamp
 from demur.saes import SAE, load_sae, save_sae
@@ -132,7 +131,7 @@ def test_the_screen_is_how_far_the_refusal_score_falls_and_nothing_is_generated(
             asked.append(({c.prompt.use for c in talks}, intervention is None))
             return torch.full((len(talks),), next(scores), dtype=torch.float64)
 
-    monkeypatch.setattr("demur.audit.proof.measure_openings", lambda *_: Fake())
+    monkeypatch.setattr("demur.audit.doses.measure_openings", lambda *_: Fake())
     assert unlikely(bench.engine, {SITE: sae}, 0.0, 4)([features, features]) == [2.0, 0.5]
     assert asked == [({"validation"}, True), ({"validation"}, False), ({"validation"}, False)]
 
@@ -180,7 +179,8 @@ def test_how_many_latents_are_clamped_is_chosen_at_the_same_price(bench, feature
         return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
 
     monkeypatch.setattr(bench, "run", run)
-    few, chosen = choose_few(bench, features, {SITE: sae}, ["prefill"], 4, (1, 2), (0.2, 0.4))
+    chosen = choose_value(bench, features, {SITE: sae}, ["prefill"], 4, (0.2, 0.4), sizes=(1, 2))
+    few = chosen.features
     assert few.features == features.features[:2]
     assert (chosen.dose, chosen.within_price) == (pytest.approx(0.2 * unit_of(bench.engine, few)), True)
 
@@ -192,7 +192,7 @@ def test_how_many_latents_are_suppressed_is_chosen_too(bench, features, sae, mon
         return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
 
     monkeypatch.setattr(bench, "run", run)
-    few, chosen = choose_few_to_suppress(bench, features, {SITE: sae}, 4, (1, 2), (0.5, 0.0))
-    assert (few.features, chosen.dose) == (features.features[:2], 0.5)
-    few, _ = choose_few_to_suppress(bench, few, {SITE: sae}, 4, (1, 2), (0.0,))
-    assert len(few.features) == 1
+    chosen = choose_factor(bench, features, {SITE: sae}, 4, (0.5, 0.0), sizes=(1, 2))
+    assert (chosen.features.features, chosen.dose) == (features.features[:2], 0.5)
+    chosen = choose_factor(bench, features, {SITE: sae}, 4, (0.0,), sizes=(1, 2))
+    assert len(chosen.features.features) == 1

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import demur.saes.bundled as bundled
+from demur.audit.doses import unlikely
 from demur.audit.feature_study import Finding, find_features, saes_for
-from demur.audit.proof import unlikely
 from demur.engines.hf import HFEngine
 from demur.features import contrast
 from demur.prompts.builtin import builtin

@@ -10,10 +10,11 @@ from typing import Any
 
 import demur
 from demur.attacks import attack
+from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, refusals, unlikely
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
-from demur.audit.proof import choose_doses, choose_factor, effects, likelihoods, prove, refusals, unlikely
+from demur.audit.proof import prove
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.directions.artifact import load_direction
 from demur.engines.base import Request
@@ -236,7 +237,7 @@ def verify_features(
             notes=(
                 "Factor, value and attack families were chosen on validation prompts; every other figure is on test "
                 "prompts. Sets named validation ... are the dose curve.",
-                "Random sets fire as much as the latents they stand for, and move the stream as far.",
+                "Random sets are matched in activity and in how far they move the stream; set `controls`: how nearly.",
                 "Primary: complied on harmful under suppress, refused on attacked under clamp. Else exploratory.",
             ),
             facts={"model": engine.model.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)},

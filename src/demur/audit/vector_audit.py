@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from demur.audit.doses import share
 from demur.audit.figures import accuracy_figures, deltas, requests, table_figures
 from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import share
 from demur.audit.study import BROKEN, PRICE, Size, test_sets
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
