@@ -23,7 +23,7 @@ FACTORS = (0.5, 0.4, 0.3, 0.2, 0.0)
 """Multipliers tried for suppression (Yeo et al. 2505.23556 go on to -3; the bundled model breaks below 0)."""
 COARSE = (0.4, 0.2, 0.0)
 """Those tried for each of the many sets of `features.minimal`."""
-VALUES = (0.1, 0.2, 0.3, 0.4, 0.5)
+VALUES = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
 """Clamps tried, in units of `unit_of`: SAEs differ in scale (O'Brien et al. 2411.11296 use 10 and 12 in theirs)."""
 OPENING = 8
 """Words of a refusal by whose likelihood a shortlist is drawn up."""
