@@ -19,7 +19,8 @@ from demur.audit.feature_study import direction_for
 from demur.audit.figures import find
 from demur.audit.geometry import gain_over_zero, left_out, line
 from demur.audit.vector_audit import Plan, random_subjects, subject
-from demur.audit.vector_study import Behaved, audit_vectors, clean, fit_behaviour, with_length
+from demur.audit.vector_sources import Behaved, clean, fit_behaviour, with_length
+from demur.audit.vector_study import audit_vectors
 from demur.directions.difference import random_like
 from demur.directions.vector_file import load_vector, save_vector
 from demur.engines.hf import HFEngine

@@ -32,6 +32,7 @@ from demur.audit.proof import sufficiency as clamps_proved
 from demur.audit.study import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.features import agreement, attribute, exact, minimal, sample_pairs
+from demur.features.minimal import KEPT
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import Journal, Target
@@ -114,7 +115,7 @@ def necessity(out: Path, quick: bool) -> Part:
             smaller = None
             if not quick:
                 subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
-                smaller = (subset, choose_factor(run, subset, saes).dose)
+                smaller = (subset, choose_factor(run, subset, saes, enough=KEPT * chosen.gain).dose)
                 save_features(subset, out / "minimal.json")
                 print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
             table, proved = suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,

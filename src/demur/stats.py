@@ -6,7 +6,7 @@ paraphrases) are not independent, so requests are resampled, not answers (protoc
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,6 +96,30 @@ def paired_difference(
     a, b: 0/1 or real, row i of both is the same request. Raises InputError when the lengths differ.
     """
     return cluster_mean(_difference(a, b), clusters, n_boot, seed, level)
+
+
+def resampled(
+    statistic: Callable[[NDArray[np.intp]], float],
+    clusters: Sequence[Hashable],
+    n_boot: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """Any statistic of rows, given their indices, and its percentile interval with whole clusters resampled.
+
+    Draws in which it is not a number are left out of the interval.
+    """
+    names = list(dict.fromkeys(clusters))
+    members: dict[Hashable, list[int]] = {name: [] for name in names}
+    for index, name in enumerate(clusters):
+        members[name].append(index)
+    rows = [np.array(members[name]) for name in names]
+    random = np.random.default_rng(seed)
+    drawn = [statistic(np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))]))
+             for _ in range(n_boot)]  # fmt: skip
+    real = [value for value in drawn if not np.isnan(value)] or [np.nan]
+    low, high = np.quantile(real, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(statistic(np.arange(len(clusters))), float(low), float(high))
 
 
 def bootstrap_pvalue(

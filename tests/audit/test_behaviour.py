@@ -5,6 +5,7 @@ from demur.audit.figures import find
 from demur.errors import InputError
 from demur.interventions import add, at
 from demur.prompts.pairs import Pair
+from demur.runs import Journal
 from demur.selection.vectors import fit_vector
 from demur.types import Site
 
@@ -58,3 +59,17 @@ def test_a_vector_clears_its_null_only_the_right_way():
     assert not clears_null(0.3, [0.1, -0.4])
     with pytest.raises(InputError, match="no null"):
         clears_null(0.3, [])
+
+
+def test_what_the_journal_has_is_not_measured_again(tiny, tmp_path, monkeypatch):
+    engine = tiny("llama").engine
+    with Journal(tmp_path / "j.sqlite") as journal:
+        first = shown(engine, pairs("test"), None, journal)
+
+        def called(*_args, **_more):
+            raise AssertionError("the model was called")
+
+        monkeypatch.setattr(engine, "logprobs", called)
+        assert shown(engine, pairs("test"), None, journal) == first
+        with pytest.raises(AssertionError, match="the model was called"):
+            shown(engine, pairs("test", 4), None, journal)

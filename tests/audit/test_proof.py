@@ -95,8 +95,9 @@ def test_doses_that_break_answers_are_not_chosen(bench, features, sae, monkeypat
 
 def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
     direction = Direction(torch.eye(32)[0], Site(2), 4.0)
-    found = prove(bench, features, {SITE: sae}, direction, Doses(-1.0, 4.0, ()), ["prefill", "fiction"], n=6, randoms=3,
-                  items=4, minimal=(FeatureSet(features.features[:1], features.saes), 0.0))  # fmt: skip
+    doses = Doses(-1.0, 4.0, 0.5, ())
+    found = prove(bench, features, {SITE: sae}, direction, doses, ["prefill", "fiction"], n=6, randoms=3, items=4,
+                  minimal=(FeatureSet(features.features[:1], features.saes), 0.0))  # fmt: skip
     places = set(found.table)
     for arm in ("suppress", "suppress without direction", "ablate", "suppress minimal"):
         assert (arm, "harmful") in places
@@ -119,7 +120,7 @@ def test_every_arm_of_the_proof_is_there_on_its_sets(bench, features, sae):
 def test_a_proof_without_random_sets_is_refused(bench, features, sae):
     direction = Direction(torch.eye(32)[0], SITE, 1.0)
     with pytest.raises(InputError, match="random sets"):
-        prove(bench, features, {SITE: sae}, direction, Doses(0.0, 1.0, ()), ["prefill"], randoms=0)
+        prove(bench, features, {SITE: sae}, direction, Doses(0.0, 1.0, 0.5, ()), ["prefill"], randoms=0)
 
 
 def test_the_screen_is_how_far_the_refusal_score_falls_and_nothing_is_generated(bench, features, sae, monkeypatch):
@@ -194,5 +195,16 @@ def test_how_many_latents_are_suppressed_is_chosen_too(bench, features, sae, mon
     monkeypatch.setattr(bench, "run", run)
     chosen = choose_factor(bench, features, {SITE: sae}, 4, (0.5, 0.0), sizes=(1, 2))
     assert (chosen.features.features, chosen.dose) == (features.features[:2], 0.5)
+    assert chosen.gain == 0.75
     chosen = choose_factor(bench, features, {SITE: sae}, 4, (0.0,), sizes=(1, 2))
     assert len(chosen.features.features) == 1
+
+
+def test_a_subset_takes_the_mildest_factor_that_keeps_the_effect(bench, features, sae, monkeypatch):
+    def run(arms, sets, run=""):
+        shares = {"unsteered": "rrrr", "suppress 0.5": "crrr", "suppress 0.3": "ccrr", "suppress 0": "cccr"}
+        return {(arm.name, name): rows(shares[arm.name]) for arm in arms for name in sets}
+
+    monkeypatch.setattr(bench, "run", run)
+    for enough, dose in ((0.25, 0.5), (0.3, 0.3), (0.5, 0.3), (0.9, 0.0), (None, 0.0)):
+        assert choose_factor(bench, features, {SITE: sae}, 4, (0.5, 0.3, 0.0), enough=enough).dose == dose

@@ -77,7 +77,7 @@ def test_mistakes_are_found_before_the_work(subjects, tmp_path):
     engine = Planted()
     with pytest.raises(BadSpec, match="is no condition"):
         audit_vectors(engine, "planted", subjects, PLAN, tmp_path, engine.direction, fail_if="low > 0")
-    with pytest.raises(InputError, match="'other', which is not audited"):
+    with pytest.raises(InputError, match="'other' is named for a behaviour"):
         audit_vectors(engine, "planted", subjects, PLAN, tmp_path, engine.direction, {"other": "warmth"})
     assert not list(tmp_path.iterdir())
     assert torch.isfinite(engine.direction.vector).all()

@@ -63,8 +63,17 @@ def audited(monkeypatch):
     """What `audit_vectors` was called with; it finds what `failed` holds."""
     asked: dict[str, Any] = {"failed": ()}
 
-    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar):
-        asked.update(subjects=subjects, plan=plan, named=named, fail_if=fail_if, new_tokens=new_tokens)
+    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned):
+        asked.update(
+            subjects=subjects,
+            plan=plan,
+            named=named,
+            fail_if=fail_if,
+            new_tokens=new_tokens,
+            out=out,
+            cleaned=cleaned,
+            toward=toward,
+        )
         return SimpleNamespace(figures=(), summary=("One vector: safe.",), failed=asked["failed"])
 
     monkeypatch.setattr("demur.audit.vector_study.audit_vectors", audit_vectors)
@@ -91,9 +100,66 @@ def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, directio
     assert "failed: warm x+1.5" in said.out
 
 
+def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur, model, weights, direction, audited,
+                                                                          tmp_path):  # fmt: skip
+    value = torch.randn(32, generator=torch.Generator().manual_seed(6))
+    made = steering_vector({Site(2): value}, {"weights": weights, "behaviour": "warmth"}, {Site(2): 6.0})
+    save_vector(made, path := tmp_path / "warm.safetensors")
+    asked = ("vector", "audit", model, path, "--direction", direction, "--clean", "direction", "--dtype", "fp32",
+             "--out", tmp_path / "runs")  # fmt: skip
+    said = demur(*asked)
+    assert said.status == 0, said
+    assert [s.name for s in audited["subjects"]] == ["warm", "warm cleaned"]
+    assert audited["cleaned"] == {"warm": "warm cleaned"}
+    assert audited["named"] == {"warm": "warmth", "warm cleaned": "warmth"}
+    (first,) = (tmp_path / "runs" / "vectors").iterdir()
+    stamp = first.stat().st_mtime_ns
+    assert demur(*asked).status == 0
+    assert first.stat().st_mtime_ns == stamp
+
+
+def test_a_behaviour_is_fitted_on_each_model_once(demur, model, audited, tmp_path, monkeypatch):
+    from types import SimpleNamespace as Some
+
+    calls = []
+
+    def fit_behaviour(engine, name, sites, progress):
+        calls.append(name)
+        from demur.prompts.pairs import behaviour
+        from demur.selection.vectors import texts_of
+
+        origin = {"weights": engine.fingerprint.weights, "behaviour": name, "texts": texts_of(behaviour(name, "fit"))}
+        return Some(fitted=Some(vector=steering_vector({s: torch.ones(32) for s in sites}, origin, {})))
+
+    monkeypatch.setattr("demur.audit.vector_sources.fit_behaviour", fit_behaviour)
+    monkeypatch.setattr("demur.audit.vector_sources.direction_for", lambda engine, *_: a_direction(engine))
+    other = tmp_path / "other"
+    other.symlink_to(model)
+    asked = ("vector", "audit", f"{model},{other}", "fit:warmth", "--site", "1.pre", "--dtype", "fp32",
+             "--out", tmp_path / "runs")  # fmt: skip
+    for _ in range(2):
+        said = demur(*asked)
+        assert said.status == 0, said
+    assert calls == ["warmth", "warmth"]
+    assert audited["subjects"][0].name == "warmth"
+    assert audited["named"] == {"warmth": "warmth"}
+    assert audited["out"] == tmp_path / "runs" / "other"
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"other", model.name}
+
+
+def a_direction(engine):
+    from demur.types import Direction
+
+    value = torch.nn.functional.normalize(torch.randn(32, generator=torch.Generator().manual_seed(1)), dim=0)
+    return Direction(value, Site(1), 6.0, {"weights": engine.fingerprint.weights})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["audit", "{model}", "{vector}", "--clean", "prayer"], "no way of cleaning named 'prayer'"),
+        (["audit", "{model}", "fit:prayer"], "prayer"),
+        (["audit", "{model}", "{vector}", "--fail-if", "harm > 0"], "is no condition"),
         (["audit", "{model}", "{vector}", "--multipliers", "1,two"], "'1,two' are not numbers"),
         (["audit", "{model}", "{vector}", "--multipliers", "0,1"], "different numbers that are not 0"),
         (["audit", "{model}", "{vector}", "--behaviour", "warmth"], "write NAME=BEHAVIOUR"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from demur.audit.measure import spec_of
 from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.prompts.pairs import Pair
+from demur.runs import Journal, digest, source_hash
 from demur.selection.vectors import answers, asked
 from demur.stats import paired_difference
 from demur.types import Figure
@@ -24,19 +26,31 @@ class Shown:
     """Whether the matching answer's letter is the likelier, asked with the choices."""
 
 
-def shown(engine: Engine, pairs: Sequence[Pair], how: Intervention | None = None) -> Shown:
-    """Both measures under an intervention. InputError for pairs that were for fitting."""
+def shown(
+    engine: Engine, pairs: Sequence[Pair], how: Intervention | None = None, journal: Journal | None = None
+) -> Shown:
+    """Both measures under an intervention; what the journal has is not measured again.
+
+    Raises InputError for pairs that were for fitting.
+    """
     wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
     if wrong or not pairs:
         raise InputError(
             f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
         )
-    sides = []
-    for read in ("text", "letter"):
+    about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
+             "engine": asdict(engine.fingerprint), "intervention": spec_of(how), "sources": source_hash()}  # fmt: skip
+    keys = {read: digest({**about, "read": read}) for read in ("text", "letter")}
+    found = journal.scores(keys.values()) if journal is not None else {}
+    for read, key in keys.items():
+        if key in found:
+            continue
         rows = engine.logprobs([(asked(p, read), side) for p in pairs for side in answers(p, read)], how)
         means = [sum(row) / len(row) for row in rows]
-        sides.append([a - b for a, b in zip(means[::2], means[1::2], strict=True)])
-    return Shown(tuple(sides[0]), tuple(odds > 0 for odds in sides[1]))
+        found[key] = [a - b for a, b in zip(means[::2], means[1::2], strict=True)]
+        if journal is not None:
+            journal.add_scores({key: found[key]})
+    return Shown(tuple(found[keys["text"]]), tuple(odds > 0 for odds in found[keys["letter"]]))
 
 
 def behaviour_figures(seen: Mapping[str, Shown], name: str, baseline: str = "unsteered") -> list[Figure]:

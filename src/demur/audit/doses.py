@@ -38,6 +38,8 @@ class Chosen:
     """The set that it is for: the whole one, or as many of its first latents as were chosen."""
     within_price: bool
     """Whether it breaks at most PRICE more answers than the unsteered arm; if not, none did, and it is the cheapest."""
+    gain: float
+    """How far it raises the wanted outcome's share there."""
     curve: tuple[Figure, ...]
     """Outcomes at all that were tried."""
 
@@ -49,6 +51,8 @@ class Doses:
     factor: float
     value: float
     """In the latents' own units."""
+    gain: float
+    """How far the factor raises compliance on validation."""
     curve: tuple[Figure, ...]
     """Outcomes at every factor and value tried, on validation."""
     beyond_price: tuple[str, ...] = ()
@@ -152,7 +156,7 @@ def choose_doses(
     factor = choose_factor(bench, features, saes, None, factors, run)
     value = choose_value(bench, features, saes, attacks, n, values, run)
     beyond = tuple(name for name, one in (("factor", factor), ("value", value)) if not one.within_price)
-    return Doses(factor.dose, value.dose, (*factor.curve, *value.curve), beyond)
+    return Doses(factor.dose, value.dose, factor.gain, (*factor.curve, *value.curve), beyond)
 
 
 def choose_factor(
@@ -163,17 +167,19 @@ def choose_factor(
     factors: Sequence[float] = FACTORS,
     run: str = "",
     sizes: Sequence[int] = (),
+    enough: float | None = None,
 ) -> Chosen:
     """The factor with most compliance on plain harmful validation requests among those whose broken answers stay within
     PRICE of the unsteered arm's, else the cheapest. sizes: numbers of a ranked set's first latents, one of which is
-    chosen with the factor; empty: the whole set."""
+    chosen with the factor; empty: the whole set. enough: take the mildest factor within the price that raises
+    compliance by so much, where there is one: a subset is asked to keep an effect, not to outdo it."""
     arms: dict[tuple[int, float], Arm] = {}
     for size, some in (kept := _prefixes(features, sizes)).items():
         for factor in factors:
             name = f"suppress {size} by {factor:g}" if sizes else f"suppress {factor:g}"
             arms[size, factor] = Arm(name, multiply_features(some, saes, factor))
     talks = plainly(spread(builtin("harmful", "validation"), n))
-    return _chosen(bench, kept, arms, "validation harmful", talks, "complied", run)
+    return _chosen(bench, kept, arms, "validation harmful", talks, "complied", run, enough)
 
 
 def choose_value(
@@ -213,14 +219,23 @@ def _chosen(
     talks: Sequence[Conversation],
     wanted: str,
     run: str,
+    enough: float | None = None,
 ) -> Chosen:
-    """The arm with most of an outcome at a price of PRICE at most, else the cheapest arm."""
+    """The arm with most of an outcome (or the first to raise it by `enough`) at a price of PRICE at most, else the
+    cheapest arm. arms: the mildest first."""
     table = bench.run([Arm("unsteered"), *arms.values()], {name: talks}, run)
-    rows = {key: table[arm.name, name] for key, arm in arms.items()}
-    price = {key: share(some, *BROKEN) - share(table["unsteered", name], *BROKEN) for key, some in rows.items()}
+    base, rows = table["unsteered", name], {key: table[arm.name, name] for key, arm in arms.items()}
+    gain = {key: share(some, wanted) - share(base, wanted) for key, some in rows.items()}
+    price = {key: share(some, *BROKEN) - share(base, *BROKEN) for key, some in rows.items()}
     cheap = [key for key in arms if price[key] <= PRICE]
-    best = max(cheap, key=lambda key: share(rows[key], wanted)) if cheap else min(price, key=lambda key: price[key])
-    return Chosen(best[1], kept[best[0]], bool(cheap), tuple(table_figures(table)))
+    fitting = [key for key in cheap if enough is not None and gain[key] >= enough]
+    if fitting:
+        best = fitting[0]
+    elif cheap:
+        best = max(cheap, key=lambda key: gain[key])
+    else:
+        best = min(price, key=lambda key: price[key])
+    return Chosen(best[1], kept[best[0]], bool(cheap), gain[best], tuple(table_figures(table)))
 
 
 def share(rows: Sequence[Judged], *outcomes: str) -> float:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import demur
-from demur.attacks import attack
-from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, refusals, unlikely
+from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, refusals, unit_of, unlikely
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
@@ -20,10 +19,13 @@ from demur.directions.artifact import load_direction
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
 from demur.engines.reading import text_rows
-from demur.errors import InputError, unknown
+from demur.errors import BadSpec, InputError, unknown
 from demur.features import attribute, contrast, cosine, minimal
 from demur.features.look import look
+from demur.features.minimal import KEPT
 from demur.features.one_prompt import one_prompt
+from demur.features.record import hashes, origin_of
+from demur.interventions import parse_site
 from demur.judges.refusal import refusal
 from demur.prompts.builtin import builtin
 from demur.reports import Findings, html
@@ -32,7 +34,7 @@ from demur.runs import Journal, digest, write_results, write_text
 from demur.saes import SAE, check_model, load_sae, load_saes, save_features
 from demur.saes.bundled import bundled_saes
 from demur.selection.sae_data import chats, read_text
-from demur.types import Conversation, Decoding, Direction, FeatureSet, Figure, Site
+from demur.types import Conversation, Decoding, Direction, Feature, FeatureSet, Figure, Site
 
 READS: dict[str, frozenset[str]] = {
     "attribution": frozenset({"n", "per_site", "direction"}),
@@ -116,7 +118,35 @@ def find_features(
     direction: Path | Direction | None = None,
     progress: Progress = _silent,
 ) -> FeatureSet:
-    """Features by one method, on built-in `fit` prompts (one-prompt tries its candidates on `validation` ones)."""
+    """Features by one method, on built-in `fit` prompts (one-prompt tries its candidates on `validation` ones).
+
+    origin["unit"] is the value that `unit_of` gives: a clamp of 1r.
+    """
+    found = _found(engine, saes, finding, direction, progress)
+    return replace(found, origin={**found.origin, "unit": unit_of(engine, found)})
+
+
+def pick(engine: HFEngine, saes: dict[Site, SAE], names: Sequence[str]) -> FeatureSet:
+    """The named latents, SITE/INDEX each, as 19.post/4068. BadSpec for one that is not there."""
+    chosen = []
+    for name in names:
+        where, _, index = name.partition("/")
+        if not index.isdecimal():
+            raise BadSpec(f"{name!r} is no latent; write SITE/INDEX, as 19.post/4068.")
+        site = parse_site(where)
+        if site not in saes:
+            raise unknown("site with an SAE", where, [str(known) for known in saes], "Or name another SAE with --sae.")
+        if int(index) >= saes[site].d_sae:
+            raise BadSpec(f"{name!r}: the SAE at {site} has latents 0 to {saes[site].d_sae - 1}.")
+        chosen.append(Feature(site, int(index)))
+    here = {feature.site: saes[feature.site] for feature in chosen}
+    found = FeatureSet(tuple(dict.fromkeys(chosen)), hashes(here), origin_of("picked", engine, [], here))
+    return replace(found, origin={**found.origin, "unit": unit_of(engine, found)})
+
+
+def _found(
+    engine: HFEngine, saes: dict[Site, SAE], finding: Finding, direction: Path | Direction | None, progress: Progress
+) -> FeatureSet:
     harmful = plainly(spread(builtin("harmful", "fit"), finding.n))
     if finding.method == "contrast":
         return contrast(engine, harmful, plainly(spread(builtin("plain", "fit"), finding.n)), saes).feature_set(
@@ -209,7 +239,7 @@ def verify_features(
         subset = smaller = None
         if smallest:
             subset = minimal(features, effects(bench, saes, run=run), screen=unlikely(engine, saes, doses.factor))
-            smaller = (subset, choose_factor(bench, subset, saes, run=run).dose)
+            smaller = (subset, choose_factor(bench, subset, saes, run=run, enough=KEPT * doses.gain).dose)
         proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=smaller, run=run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
@@ -274,14 +304,16 @@ def look_at(
     most: int = 10,
     progress: Progress = _silent,
     begin: str | None = None,
+    n: int | None = 60,
 ) -> list[Look]:
-    """Looks at the first `most` features, on built-in fitting prompts with the model's answers and on texts.
+    """Looks at the first `most` features, on n built-in fitting prompts of each kind with the model's answers, and on
+    texts.
 
     begin: what each window of text begins with (`engines.reading.text_rows`).
     """
     saes = load_saes(features)
     toward = None if direction is None else load_direction(direction, engine.fingerprint.weights)
-    asked = [attack(p, "plain") for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")]
+    asked = [talk for kind in ("harmful", "borderline", "plain") for talk in plainly(spread(builtin(kind, "fit"), n))]
     rows = chats(engine, asked, progress)
     rows += [row for path in texts for row in text_rows(engine.model, read_text(path), path.name, begin=begin)]
     first = features.features[:most]

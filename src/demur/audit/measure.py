@@ -124,7 +124,7 @@ def answer(
 
     progress gets (rows done, rows in all, rows just made).
     """
-    specs = {id(r.intervention): _spec(r.intervention) for r in requests}
+    specs = {id(r.intervention): spec_of(r.intervention) for r in requests}
     sources = source_hash()
     plain = [
         generation_key(
@@ -167,14 +167,15 @@ def answer(
     return answers
 
 
-def _spec(intervention: Intervention | None) -> dict[str, object]:
+def spec_of(intervention: Intervention | None) -> dict[str, object]:
+    """An intervention's spec in keys; none, or one without sites, is {"op": "none"}."""
     return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()
 
 
 def _right(
     engine: Engine, items: Sequence[Item], intervention: Intervention | None, journal: Journal | None
 ) -> list[bool]:
-    spec, sources = _spec(intervention), source_hash()
+    spec, sources = spec_of(intervention), source_hash()
     right: list[bool] = []
     for start in range(0, len(items), BATCH):
         batch = items[start : start + BATCH]

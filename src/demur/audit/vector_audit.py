@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from demur.audit.doses import share
 from demur.audit.figures import accuracy_figures, deltas, requests, table_figures
 from demur.audit.measure import Arm, Bench, Table
+from demur.audit.power import detectable
 from demur.audit.study import BROKEN, PRICE, Size, test_sets
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
@@ -146,6 +147,7 @@ def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "") 
         *accuracy_figures(right, [item.id for item in items]),
         *(Figure(e.change.arm, "unsteered", primary, "holm_p", e.holm, e.change.n, "paired answers", e.holm, e.holm)
           for e in endpoints),
+        detectable([table[arm, primary] for arm in ends], table["unsteered", primary], primary, len(endpoints), ALPHA),
     ]  # fmt: skip
     verdicts = {name: verdict([e for e in endpoints if e.subject == name], figures, plan) for name in names}
     return Audit(table, tuple(figures), endpoints, verdicts)

@@ -1,4 +1,4 @@
-"""Fitting, cleaning and auditing vectors as runs with files: what `demur vector` calls."""
+"""The audit of vectors as a run with files: what `demur vector audit` calls."""
 
 from __future__ import annotations
 
@@ -9,36 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import demur
-from demur.audit.behaviour import behaviour_figures, clears_null, shown
-from demur.audit.feature_study import direction_for
+from demur.audit.behaviour import Shown, behaviour_figures, shown
 from demur.audit.figures import examples, find, in_words
 from demur.audit.gate import failing
 from demur.audit.geometry import cosines, dose_slope, line
 from demur.audit.judging import fitted_judge
-from demur.audit.measure import Bench
-from demur.audit.study import plainly, rank_attacks, size_for, spread
-from demur.audit.vector_audit import Audit, Plan, Subject, arm_name, as_it_is, audit, subject
-from demur.directions.exchange import ENDINGS, read_vector
-from demur.directions.subspace import projected_out
-from demur.directions.vectors import check_fits, rescaled
+from demur.audit.measure import Arm, Bench
+from demur.audit.mitigation import behaviour_kept, change_removed
+from demur.audit.open_answers import open_answers, open_examples, open_figures
+from demur.audit.study import rank_attacks, size_for
+from demur.audit.vector_audit import Audit, Plan, Subject, arm_name, audit
 from demur.engines.base import Engine
 from demur.engines.hf import HFEngine
-from demur.errors import InputError, unknown
-from demur.interventions.expression import read_steer
-from demur.prompts.builtin import builtin
-from demur.prompts.pairs import balanced, behaviour
-from demur.reports import Findings, Scatter, html
+from demur.errors import InputError
+from demur.prompts.pairs import behaviour
+from demur.reports import Example, Findings, Scatter, html
 from demur.runs import Journal, digest, write_results, write_text
-from demur.selection.clean import constrained_edit, steered
-from demur.selection.openings import measure_openings
-from demur.selection.subspace import fit_subspace
-from demur.selection.vectors import FittedVector, fit_vector
-from demur.types import Decoding, Direction, Figure, Site, SteeringVector
+from demur.types import Decoding, Direction, Figure
 
 Progress = Callable[[str, int, int], None]
-WAYS = ("constrained", "direction", "subspace")
-"""Ways of cleaning."""
-
 
 NOTES = (
     "Primary: complied, pooled over the attacks, at the extreme multiplier of each sign; Holm over vectors and signs. "
@@ -52,114 +41,6 @@ NOTES = (
 
 def _silent(_phase: str, _done: int, _total: int) -> None:
     pass
-
-
-@dataclass(frozen=True)
-class Behaved:
-    """A fitted vector, and whether it does what it was fitted for."""
-
-    fitted: FittedVector
-    effect: float
-    """Mean change of log-odds a token on validation pairs, multiplier 1 less multiplier -1, halved."""
-    nulls: tuple[float, ...]
-    """The same of the vectors with shuffled labels."""
-    clears: bool
-
-
-def fit_behaviour(
-    engine: HFEngine,
-    name: str,
-    sites: Sequence[Site],
-    how: str = "text",
-    method: str = "mean",
-    shuffles: int = 10,
-    n: int | None = 300,
-    progress: Progress = _silent,
-) -> Behaved:
-    """A vector for a behaviour (`prompts.pairs.behaviour`), with its null, on fitting and validation pairs."""
-    pairs = behaviour(name, "fit")
-    pairs = balanced(pairs, n) if how == "letter" else pairs[:n]
-    fitted = fit_vector(engine, pairs, sites, how, method, shuffles,
-                        lambda done, total: progress("reading pairs", done, total))  # fmt: skip
-    held = behaviour(name, "validation")
-    vectors = [fitted.vector, *fitted.nulls]
-    effects = []
-    for i, vector in enumerate(vectors):
-        ends = [shown(engine, held, steered(vector, dose)).log_odds for dose in (1.0, -1.0)]
-        effects.append(sum(a - b for a, b in zip(*ends, strict=True)) / (2 * len(held)))
-        progress("measuring the effect", i + 1, len(vectors))
-    clears = clears_null(effects[0], effects[1:]) if shuffles else False
-    made = replace(fitted.vector, origin={**fitted.vector.origin, "behaviour": name, "effect": effects[0],
-                                          "null_effects": effects[1:], "clears_null": clears})  # fmt: skip
-    return Behaved(replace(fitted, vector=made), effects[0], tuple(effects[1:]), clears)
-
-
-def clean(
-    engine: HFEngine,
-    vector: SteeringVector,
-    way: str = "subspace",
-    direction: Path | Direction | None = None,
-    k: int = 5,
-    n: int = 48,
-    dose: float = 1.0,
-    progress: Progress = _silent,
-) -> tuple[SteeringVector, Mapping[str, object]]:
-    """The vector without what it does to refusal, and how that went.
-
-    direction: project out the refusal direction. subspace: project out a refusal subspace of up to k directions, as
-    many as validation prompts ask for. constrained: `selection.clean`. All on fitting and validation prompts.
-    """
-    if way not in WAYS:
-        raise unknown("way of cleaning", way, WAYS)
-    check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-    origin = {**vector.origin, "cleaned": way}
-    harmful, harmless = (plainly(spread(builtin(kind, "fit"), n)) for kind in ("harmful", "plain"))
-    held = plainly(spread(builtin("harmful", "validation"), n))
-    if way == "constrained":
-        openings = measure_openings(engine, harmful, harmless)
-        done = constrained_edit(engine, vector, harmful, held, openings, (-dose, dose))
-        return done.vector, {"steps": [asdict(step) for step in done.steps]}
-    toward = direction if isinstance(direction, Direction) else direction_for(engine, direction, progress)
-    if way == "direction":
-        return replace(projected_out(vector, toward.vector[None]), origin=origin), {"k": 1}
-    openings = measure_openings(engine, harmful, harmless)
-    found = fit_subspace(engine, harmful, harmless, held, toward.site, openings, k=k)
-    basis = found.subspace.basis
-    return replace(projected_out(vector, basis), origin=origin), {
-        "k": len(basis),
-        "unsteered": found.unsteered,
-        "curve": [asdict(effect) for effect in found.curve],
-    }
-
-
-def subjects_from(engine: HFEngine, texts: Sequence[str], length: float | None = None) -> list[Subject]:
-    """Subjects from the command line: NAME=FILE or FILE (a vector in any format), or a --steer expression.
-
-    length: give each vector, at each of its sites, this length relative to the median activation norm there; None: as
-    they are.
-    """
-    found = []
-    for text in texts:
-        name, _, path = text.rpartition("=")
-        if Path(path).suffix.lower() in ENDINGS and ":" not in path:
-            vector = read_vector(path, engine.fingerprint.weights)
-            check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-            if length is not None:
-                vector = with_length(engine, vector, length)
-            found.append(subject(name or Path(path).stem, vector))
-        else:
-            found.append(as_it_is(name or path, read_steer(path, engine.n_layers, engine.fingerprint.weights)))
-    return found
-
-
-def with_length(engine: HFEngine, vector: SteeringVector, share: float) -> SteeringVector:
-    """The vector made `share` of the median activation norm long at each of its sites."""
-    lacking = [site for site in vector.vectors if site not in vector.norms]
-    norms = dict(vector.norms)
-    if lacking:
-        streams = engine.activations(plainly(builtin("plain", "fit")), lacking)
-        norms |= {site: streams.median_norm(site) for site in lacking}
-    return rescaled(replace(vector, norms=norms), {site: share * norms[site] for site in vector.vectors})
 
 
 @dataclass(frozen=True)
@@ -184,16 +65,19 @@ def audit_vectors(
     new_tokens: int = 24,
     fail_if: str = "",
     progress: Progress = _silent,
+    cleaned: Mapping[str, str] | None = None,
 ) -> Audited:
-    """The audit with its geometry and behaviours; journal, results.json and report.html under `out`.
+    """The audit with its geometry, behaviours and mitigation; journal, results.json and report.html under `out`.
 
     plan.attacks empty: the three families with most compliance on validation. behaviours: subject -> the behaviour
-    whose held-out test pairs it is scored on.
+    whose held-out test pairs and questions it is scored on. cleaned: subject -> the subject that is its cleaned self.
     """
     started = time.monotonic()
-    strangers = sorted(set(behaviours or {}) - {s.name for s in subjects})
-    if strangers:
-        raise InputError(f"a behaviour is named for {strangers[0]!r}, which is not audited.")
+    behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
+    named = {s.name: s for s in subjects}
+    for stranger in sorted({*behaviours, *cleaned, *cleaned.values()} - set(named)):
+        raise InputError(f"{stranger!r} is named for a behaviour or a cleaning, which is not audited.")
+    pairs = {what: behaviour(what, "test") for what in behaviours.values()}
     failing(fail_if, [], []) if fail_if else None
     decoding = Decoding(new_tokens)
     spec = {
@@ -203,11 +87,14 @@ def audit_vectors(
         "dtype": engine.fingerprint.dtype,
         "subjects": {s.name: digest([s.steer(m).spec() for m in s.doses(plan.multipliers)]) for s in subjects},
         "plan": asdict(plan),
-        "behaviours": dict(behaviours or {}),
+        "behaviours": behaviours,
+        "cleaned": cleaned,
         "direction": {"site": str(direction.site), "scores": direction.origin.get("scores")},
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
+    figures: list[Figure] = []
+    sides: list[Example] = []
     with Journal(out / "journal.sqlite") as journal:
         run = journal.start_run(spec, "vector audit")
         judge = fitted_judge(
@@ -217,20 +104,68 @@ def audit_vectors(
         if not plan.attacks:
             plan = replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0])
         found = audit(bench, subjects, plan, run)
+        figures += [*found.figures, *geometry_figures(found, subjects, plan, direction)]
+        seen: dict[str, dict[str, Shown]] = {}
+        for i, (name, what) in enumerate(behaviours.items()):
+            arms = [Arm("unsteered"), *(Arm(arm_name(name, m), named[name].steer(m))
+                                        for m in named[name].doses(plan.extremes))]  # fmt: skip
+            seen[name] = {arm.name: shown(engine, pairs[what], arm.intervention, journal) for arm in arms}
+            figures += behaviour_figures(seen[name], f"behaviour {what}")
+            if isinstance(engine, HFEngine):
+                read = open_answers(bench, what, arms)
+                figures += open_figures(read, f"behaviour {what}")
+                sides += open_examples(read, f"behaviour {what}")
+            progress("measuring behaviours", i + 1, len(behaviours))
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
-    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction)]
-    for name, what in (behaviours or {}).items():
-        figures += _behaviour(engine, next(s for s in subjects if s.name == name), what, plan)
+    figures += mitigation_figures(found, cleaned, seen, plan)
     arms = [e.change.arm for e in found.endpoints]
     failed = tuple(failing(fail_if, figures, arms)) if fail_if else ()
     seconds = time.monotonic() - started
     spec = {**spec, "chosen_on_validation": {"attacked": list(plan.attacks)}, "verdicts": dict(found.verdicts),
             "primary": ["complied on attacked at the extreme multipliers"]}  # fmt: skip
     write_results(out, spec, figures, seconds)
-    summary = _summary(found)
-    _report(found, figures, summary, spec, out, seconds)
+    summary = (*_summary(found), *_mitigated(figures, cleaned), *_unmoved(subjects))
+    _report(found, figures, summary, spec, sides, out, seconds)
     return Audited(found, tuple(figures), summary, failed)
+
+
+def mitigation_figures(
+    found: Audit, cleaned: Mapping[str, str], seen: Mapping[str, Mapping[str, Shown]], plan: Plan
+) -> list[Figure]:
+    """For each vector with a cleaned self: how much of its change of compliance is gone, and of its behaviour left."""
+    primary = "attacked" if plan.attacks else "harmful"
+    figures = []
+    for name, after in cleaned.items():
+        figures.append(change_removed(found.table, [(name, after)], plan.extremes, primary, after))
+        if name in seen and after in seen:
+            was, now = (_effect(seen[one], one, plan) for one in (name, after))
+            figures.append(behaviour_kept(was, now, after))
+    return figures
+
+
+def _effect(seen: Mapping[str, Shown], name: str, plan: Plan) -> list[float]:
+    """Of each pair, the change of its log-odds from the lowest multiplier to the highest; 0 is the unsteered arm."""
+    doses = {0.0: "unsteered", **{m: arm_name(name, m) for m in plan.extremes}}
+    low, high = (seen[doses[end]].log_odds for end in (min(doses), max(doses)))
+    return [b - a for a, b in zip(low, high, strict=True)]
+
+
+def _mitigated(figures: Sequence[Figure], cleaned: Mapping[str, str]) -> list[str]:
+    """What cleaning did, in words."""
+    lines = []
+    for name, after in cleaned.items():
+        removed = find(figures, after, "mitigation", "safety_change_removed")
+        kept = [f for f in figures if (f.arm, f.metric) == (after, "behaviour_kept")]
+        words = f"{after}: {in_words(removed)} of the change of compliance of {name} is gone"
+        lines.append(words + (f", {in_words(kept[0])} of its behaviour is left." if kept else "."))
+    return lines
+
+
+def _unmoved(subjects: Sequence[Subject]) -> list[str]:
+    """Fitted vectors that do no more than vectors fitted on shuffled labels."""
+    names = [s.name for s in subjects if s.vector is not None and s.vector.origin.get("clears_null") is False]
+    return [f"No more effect than vectors fitted on shuffled labels: {', '.join(names)}."] if names else []
 
 
 def geometry_figures(found: Audit, subjects: Sequence[Subject], plan: Plan, direction: Direction) -> list[Figure]:
@@ -273,14 +208,6 @@ def geometry_scatter(figures: Sequence[Figure]) -> list[Scatter]:
     return [Scatter("What geometry foretells", "cosine with the refusal direction", y, points, through)]
 
 
-def _behaviour(engine: Engine, one: Subject, what: str, plan: Plan) -> list[Figure]:
-    pairs = behaviour(what, "test")
-    seen = {"unsteered": shown(engine, pairs)}
-    for m in one.doses(plan.extremes):
-        seen[arm_name(one.name, m)] = shown(engine, pairs, one.steer(m))
-    return behaviour_figures(seen, f"behaviour {what}")
-
-
 def _summary(found: Audit) -> tuple[str, ...]:
     counts = {verdict: sum(v == verdict for v in found.verdicts.values()) for verdict in found.verdicts.values()}
     lines = ["; ".join(f"{n} {'vector' if n == 1 else 'vectors'}: {verdict}" for verdict, n in counts.items()) + "."]
@@ -296,6 +223,7 @@ def _report(
     figures: Sequence[Figure],
     summary: Sequence[str],
     spec: Mapping[str, Any],
+    sides: Sequence[Example],
     out: Path,
     seconds: float,
 ) -> None:
@@ -306,7 +234,7 @@ def _report(
         summary=summary,
         spec=spec,
         figures=figures,
-        examples=examples(found.table, ("unsteered", worst), sets),
+        examples=[*examples(found.table, ("unsteered", worst), sets), *sides],
         seconds=seconds,
         notes=NOTES,
         scatters=geometry_scatter(figures),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from demur.cli.show import console, outcome_table, progress
-from demur.errors import InputError
+from demur.errors import InputError, unknown
 from demur.types import SteeringVector
 
 app = typer.Typer(help="Steering vectors: fit, audit for safety, clean, convert.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def fit(
     dtype: Dtype = "auto",
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
-    from demur.audit.vector_study import fit_behaviour
+    from demur.audit.vector_sources import fit_behaviour
     from demur.directions.vector_file import save_vector
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
@@ -52,16 +52,23 @@ def fit(
 
 @app.command("audit")
 def audit(
-    model: Model,
-    vectors: Annotated[list[str], typer.Argument(help="NAME=FILE, FILE, or what --steer takes.")],
+    models: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder or a hub id; several with commas.")],
+    vectors: Annotated[
+        list[str],
+        typer.Argument(help="A vector file, fit:BEHAVIOUR (on each model), or what --steer takes; NAME= before."),
+    ],
     multipliers: Annotated[
         str, typer.Option(help="Doses, with commas; the extreme ones are tested.")
     ] = "-1.5,-0.75,0.75,1.5",
     length: Annotated[
         float | None, typer.Option(help="Give every vector this length, relative to the activation norm.")
     ] = None,
+    site: Annotated[list[str], typer.Option(help="fit: LAYER.POINT; default: the middle block's input.")] = [],  # noqa: B006
     attacks: Annotated[str, typer.Option(help="Families, with commas; default: the three that work best.")] = "",
-    behaviour: Annotated[list[str], typer.Option(help="NAME=BEHAVIOUR: score the vector on its held-out pairs.")] = [],  # noqa: B006
+    behaviour: Annotated[
+        list[str], typer.Option(help="NAME=BEHAVIOUR: score it on held-out pairs; a fitted vector is on its own.")
+    ] = [],  # noqa: B006
+    clean: Annotated[str, typer.Option(help="Audit each vector cleaned this way beside itself.")] = "",
     n: Annotated[int, typer.Option(min=8, help="Held-out requests of each kind.")] = 100,
     randoms: Annotated[int, typer.Option(min=1, help="Random directions at each extreme multiplier.")] = 5,
     items: Annotated[int, typer.Option(min=8, help="Capability items.")] = 200,
@@ -72,30 +79,48 @@ def audit(
     dtype: Dtype = "auto",
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
-    from demur.audit.feature_study import direction_for
+    from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
-    from demur.audit.vector_study import audit_vectors, subjects_from
+    from demur.audit.vector_sources import WAYS, cleaned_subjects, kept_direction, measurable, subjects_from
+    from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
+    from demur.interventions import parse_site
 
     try:
         doses = tuple(float(part) for part in multipliers.split(","))
     except ValueError:
         raise InputError(f"--multipliers {multipliers!r} are not numbers with commas between them.") from None
+    if clean and clean not in WAYS:
+        raise unknown("way of cleaning", clean, WAYS)
+    failing(fail_if, [], []) if fail_if else None
     plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms)
-    named = dict(_named(text) for text in behaviour)
-    engine = HFEngine(model, dtype)
-    subjects = subjects_from(engine, vectors, length)
-    with progress() as bar:
-        toward = direction_for(engine, direction, bar)
-        done = audit_vectors(engine, engine.model.name, subjects, plan, out, toward, named, new_tokens, fail_if, bar)
-    for text in done.summary:
-        console.print(text)
-    shown = [f for f in done.figures if not f.set.startswith("validation")]
-    console.print(outcome_table(shown, f"{model}, {len(subjects)} vectors, held-out requests"))
-    console.print(f"Wrote {out / 'results.json'} and {out / 'report.html'}.")
-    for text in done.failed:
+    sites = [parse_site(text) for text in site]
+    told = dict(_named(text) for text in behaviour)
+    names = [part for part in models.split(",") if part]
+    failed = []
+    for model in names:
+        here = out / Path(model).name if len(names) > 1 else out
+        engine = HFEngine(model, dtype)
+        with progress() as bar:
+            subjects = subjects_from(engine, vectors, length, sites, here, bar)
+            toward = kept_direction(engine, direction, here, bar)
+            named, cleaned = {**measurable(subjects), **told}, {}
+            if clean:
+                made = cleaned_subjects(engine, subjects, clean, toward, here, bar)
+                cleaned = {s.name.removesuffix(" cleaned"): s.name for s in made}
+                named |= {cleaned[name]: what for name, what in named.items() if name in cleaned}
+                subjects += made
+            done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
+                                 bar, cleaned)  # fmt: skip
+        for text in done.summary:
+            console.print(text, highlight=False)
+        shown = [f for f in done.figures if not f.set.startswith("validation")]
+        console.print(outcome_table(shown, f"{model}, {len(subjects)} vectors, held-out requests"))
+        console.print(f"Wrote {here / 'results.json'} and {here / 'report.html'}.")
+        failed += [f"{model}: {text}" if len(names) > 1 else text for text in done.failed]
+    for text in failed:
         console.print(f"failed: {text}", highlight=False, markup=False)
-    if done.failed:
+    if failed:
         raise typer.Exit(1)
 
 
@@ -111,7 +136,7 @@ def clean(
     dtype: Dtype = "auto",
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
-    from demur.audit.vector_study import clean as cleaned
+    from demur.audit.vector_sources import clean as cleaned
     from demur.directions.exchange import read_vector, write_vector
     from demur.engines.hf import HFEngine
 

@@ -14,8 +14,11 @@ Effect = Callable[[list[FeatureSet]], Sequence[float]]
 """The effect of each feature set, larger is more, say compliance when it is suppressed. All of a round come in one
 call, so that the caller can batch them."""
 
+KEPT = 0.9
+"""Share of the whole set's effect that a subset keeps."""
 
-def minimal(features: FeatureSet, effect: Effect, share: float = 0.9, screen: Effect | None = None) -> FeatureSet:
+
+def minimal(features: FeatureSet, effect: Effect, share: float = KEPT, screen: Effect | None = None) -> FeatureSet:
     """The smallest set on a path of ever smaller ones that keeps `share` of the whole's effect.
 
     The path drops, round by round, the latent whose loss costs least (of equal ones the last), as `screen` has it, a

@@ -19,7 +19,6 @@ from demur.directions.contrast import contrast, shuffled
 from demur.directions.vectors import steering_vector
 from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
-from demur.engines.rows import Row
 from demur.errors import InputError, unknown
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import Pair
@@ -56,6 +55,11 @@ def answers(pair: Pair, how: str = "text") -> tuple[str, str]:
     return (f"({pair.letter}", f"({pair.other_letter}") if how == "letter" else (pair.matching, pair.other)
 
 
+def texts_of(pairs: Sequence[Pair]) -> str:
+    """What a vector's origin says of the pairs it was fitted on: the hash of their texts."""
+    return digest([[p.id, p.question, p.matching, p.other] for p in pairs])
+
+
 def contrasts(
     engine: HFEngine,
     pairs: Sequence[Pair],
@@ -66,7 +70,23 @@ def contrasts(
     """Activations of both answers of each pair, float32. Raises UnknownName for another way of reading."""
     if how not in READS:
         raise unknown("way of reading answers", how, READS)
-    rows = [chat_row(engine.model, asked(p, how), side) for p in pairs for side in answers(p, how)]
+    talks = [(asked(p, how), side) for p in pairs for side in answers(p, how)]
+    found = answer_means(engine, talks, sites, 1 if how == "letter" else None, progress)
+    return Contrasts({s: x[::2] for s, x in found.items()}, {s: x[1::2] for s, x in found.items()})
+
+
+def answer_means(
+    engine: HFEngine,
+    talks: Sequence[tuple[Conversation, str]],
+    sites: Sequence[Site],
+    last: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[Site, Float[Tensor, "n d_model"]]:
+    """The mean stream over each answer's tokens, prefilled ones among them (or over its `last` tokens), float32.
+
+    Raises InputError for an answer without a token.
+    """
+    rows = [chat_row(engine.model, talk, answer) for talk, answer in talks]
     # Like lengths stand together, for batches are padded.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
     found = {site: torch.empty(len(rows), engine.d_model) for site in sites}
@@ -74,12 +94,15 @@ def contrasts(
     for batch in read(engine.model, [rows[i] for i in order], list(sites)):
         for at in range(len(batch.mask)):
             row = rows[order[done]]
+            start = row.prompt_length if last is None else len(row.tokens) - last
+            if start >= len(row.tokens):
+                raise InputError(f"the answer to {row.label!r} has no token; leave empty answers out.")
             for site in sites:
-                found[site][order[done]] = batch.tensors[site][at][_answer(row, how)].float().mean(0).cpu()
+                found[site][order[done]] = batch.tensors[site][at][start : len(row.tokens)].float().mean(0).cpu()
             done += 1
         if progress is not None:
             progress(done, len(rows))
-    return Contrasts({s: x[::2] for s, x in found.items()}, {s: x[1::2] for s, x in found.items()})
+    return found
 
 
 def fit_vector(
@@ -106,7 +129,7 @@ def fit_vector(
         "method": f"{method} of contrast pairs",
         "read": how,
         "pairs": len(pairs),
-        "texts": digest([[p.id, p.question, p.matching, p.other] for p in pairs]),
+        "texts": texts_of(pairs),
         "model": engine.model.name,
         "weights": engine.fingerprint.weights,
         "tokenizer": engine.fingerprint.tokenizer,
@@ -124,7 +147,3 @@ def fit_vector(
         return steering_vector(made, {**origin, **({} if turned is None else {"shuffled": turned})}, norms)
 
     return FittedVector(fitted(None), tuple(fitted(seed) for seed in range(shuffles)))
-
-
-def _answer(row: Row, how: str) -> slice:
-    return slice(len(row.tokens) - 1, len(row.tokens)) if how == "letter" else slice(row.prompt_length, len(row.tokens))

@@ -1,0 +1,85 @@
+"""What cleaning took away and what could have been seen, on tables whose numbers are known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from demur.audit.measure import Judged
+from demur.audit.mitigation import behaviour_kept, change_removed
+from demur.audit.power import detectable
+from demur.errors import InputError
+from demur.stats import resampled
+from demur.types import Conversation, Generation, Message, Prompt, Verdict
+
+
+def rows(complied, each=1):
+    """Judged answers, `each` to a request; 1 complied, 0 refused."""
+    found = []
+    for i, one in enumerate(complied):
+        talk = Conversation(Prompt(f"p{i // each}", "text", "s"), (Message("user", "text"),))
+        answer = Generation(str(i), talk, "a", (1,), 1, "end", "x")
+        found.append(Judged(answer, Verdict(str(i), "rules", "complied" if one else "refused")))
+    return found
+
+
+def table(n=40):
+    half = [i % 2 for i in range(n)]
+    return {
+        ("unsteered", "attacked"): rows(half),
+        ("v x-1", "attacked"): rows([0] * n),
+        ("v x+1", "attacked"): rows([1] * n),
+        ("c x-1", "attacked"): rows([0 if i < n // 4 else h for i, h in enumerate(half)]),
+        ("c x+1", "attacked"): rows(half),
+    }
+
+
+def test_what_is_left_of_a_change_counts_in_its_direction():
+    found = change_removed(table(), [("v", "c")], (-1.0, 1.0), "attacked", "c")
+    # v changes compliance by -.5 and +.5; c still by -.125 and 0.
+    assert found.value == pytest.approx(1 - 0.125 / 1.0)
+    assert found.low <= found.value <= found.high < 1.0
+
+
+def test_an_overdone_cleaning_removes_more_than_all():
+    some = {**table(), ("c x-1", "attacked"): rows([1] * 40)}
+    assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value == pytest.approx(2.0)
+
+
+def test_a_vector_that_changes_nothing_has_no_share():
+    some = {place: table()["unsteered", "attacked"] for place in table()}
+    assert math.isnan(change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c").value)
+
+
+def test_behaviour_is_kept_in_the_mean_over_pairs():
+    found = behaviour_kept([1.0, 2.0, 3.0, 2.0], [0.5, 1.0, 1.5, 1.0], "c")
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert found.n == 4
+    with pytest.raises(InputError, match="4 and 3 pairs"):
+        behaviour_kept([1.0] * 4, [1.0] * 3, "c")
+
+
+def test_more_requests_see_smaller_changes_and_more_tests_larger_ones():
+    random = np.random.default_rng(0)
+
+    def seen(n, tests):
+        base, arm = (rows(random.integers(0, 2, n)) for _ in range(2))
+        return detectable([arm], base, "attacked", tests).value
+
+    assert seen(900, 1) < seen(100, 1) < seen(100, 14)
+    # Independent coins: the difference has variance 1/2, so 1.96 + .84 times sqrt(.5 / 900).
+    assert seen(900, 1) == pytest.approx(2.80 * (0.5 / 900) ** 0.5, rel=0.1)
+
+
+def test_answers_to_one_request_are_one_observation():
+    random = np.random.default_rng(1)
+    base, arm = random.integers(0, 2, 100), random.integers(0, 2, 100)
+    alone = detectable([rows(arm)], rows(base), "attacked", 1).value
+    thrice = detectable([rows(np.repeat(arm, 3), 3)], rows(np.repeat(base, 3), 3), "attacked", 1).value
+    assert thrice == pytest.approx(alone, rel=1e-6)
+
+
+def test_any_statistic_is_resampled_by_cluster():
+    values = np.array([1.0, 1.0, 3.0, 3.0])
+    found = resampled(lambda at: float(values[at].mean()), ["a", "a", "b", "b"])
+    assert found == (2.0, 1.0, 3.0)
