@@ -48,6 +48,34 @@ def test_found_latents_can_be_shown_suppressed_and_clamped(demur, model, found, 
         assert said.status == 0, said
 
 
+def test_latents_can_be_named(demur, refuses, model, sae, tmp_path):
+    path = tmp_path / "one.json"
+    said = demur("features", "pick", model, "1.post/7", "1.post/3", "--sae", sae, "--dtype", "fp32", "--out", path)
+    assert said.status == 0, said
+    chosen = load_features(path)
+    assert [(str(f.site), f.index) for f in chosen.features] == [("1.post", 7), ("1.post", 3)]
+    assert chosen.origin["unit"] > 0
+    for steer in (f"clamp:{path}:0.5r", f"suppress:{path}"):
+        said = demur("generate", model, "hi", "--steer", steer, "--max-new-tokens", 4, "--dtype", "fp32")
+        assert said.status == 0, said
+    for name, message in (("1.post", "SITE/INDEX"), ("1.post/48", "latents 0 to 47"), ("2.post/1", "1.post")):
+        assert message in refuses("features", "pick", model, name, "--sae", sae)
+
+
+def test_a_relative_clamp_needs_the_sets_unit(refuses, model, found, tmp_path):
+    old = load_features(found)
+    save_features(
+        replace(old, origin={k: v for k, v in old.origin.items() if k != "unit"}), path := tmp_path / "o.json"
+    )
+    assert "says no `unit`" in refuses("generate", model, "hi", "--steer", f"clamp:{path}:0.5r")
+
+
+def test_a_set_without_a_hash_is_named(refuses, model, tmp_path):
+    path = tmp_path / "hand.json"
+    path.write_text('{"kind": "demur.features", "features": []}')
+    assert "no field 'sha256'" in refuses("generate", model, "hi", "--steer", f"clamp:{path}:2")
+
+
 @pytest.mark.parametrize(
     ("method", "option", "value"),
     [

@@ -349,9 +349,10 @@ def test_steering_by_features_in_words_is_steering_in_code(found, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clamp:{}", r"says no value; write clamp:.*features.json:12"),
+        ("clamp:{}", r"says no value; write clamp:.*features.json:0.3r"),
         ("clamp:{}:", "says no value"),
-        ("clamp:{}:1r", "'1r' is not a number"),
+        ("clamp:{}:1r", "says no `unit`"),
+        ("suppress:{}:1r", "'1r' is not a number"),
         ("suppress:{}:x", "'x' is not a number"),
         ("clamp:{}:nan", "is not a finite number"),
         ("clamp:", "neither a .json spec nor"),

@@ -38,7 +38,7 @@ def test_the_file_says_what_it_is_and_how_layers_are_counted(file):
 
 
 def test_a_missing_file_says_what_writes_one(tmp_path):
-    with pytest.raises(BadFile, match=r"no feature set at .*none.json; save_features writes one"):
+    with pytest.raises(BadFile, match=r"no feature set at .*none.json; `demur features find` writes one"):
         load_features(tmp_path / "none.json")
 
 

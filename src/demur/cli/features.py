@@ -15,6 +15,14 @@ Model = Annotated[str, typer.Argument(help="A name, a folder or a hub id.")]
 Saes = Annotated[list[str], typer.Option("--sae", help="A folder or bundled name; repeat. Default: the bundled ones.")]
 Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+SCORES = {
+    "attribution": "Latents, with what each is estimated to give the refusal's first token over the answer's "
+    "(logits, mean over tokens and prompts)",
+    "contrast": "Latents, with their mean on harmful less that on harmless prompts, in their own units",
+    "cosine": "Latents, with the cosine of their decoder rows with the direction",
+    "one-prompt": "Latents, with the rise of refusals under attack when clamped, less that of broken answers "
+    "(validation prompts)",
+}
 
 
 @app.command("find")
@@ -46,10 +54,36 @@ def find(
     with progress() as bar:
         found = find_features(engine, saes_for(engine, sae), how, direction, bar)
     save_features(found, out)
+    console.print(f"{SCORES[method]}:", highlight=False)
     for feature in found.features:
         console.print(f"  {feature.site} latent {feature.index}: {feature.score:.4g}", highlight=False)
-    console.print(f"Wrote {out}: {len(found.features)} latents by {method}. Prove them: "
-                  f"demur features verify {model} {out}")  # fmt: skip
+    if len(found.features) < how.k:
+        console.print(f"Fewer than {how.k}: no other candidate's score is above 0.", highlight=False)
+    if left_out := found.origin.get("left_out"):
+        console.print(f"{left_out} prompts were left out: ablating the direction does not change their first token.")
+    console.print(f"Wrote {out}: {len(found.features)} latents by {method}, not proved yet. Prove them (in about "
+                  f"15 minutes): demur features verify {model} {out}")  # fmt: skip
+
+
+@app.command("pick")
+def pick(
+    model: Model,
+    latents: Annotated[list[str], typer.Argument(help="SITE/INDEX, as 19.post/4068; several may be given.")],
+    sae: Saes = [],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")] = Path("features.json"),
+    dtype: Dtype = "auto",
+) -> None:
+    """Make a feature set of latents that you name, to steer, show or prove them."""
+    from demur.audit.feature_study import pick as picked
+    from demur.audit.feature_study import saes_for
+    from demur.engines.hf import HFEngine
+    from demur.saes import save_features
+
+    engine = HFEngine(model, dtype)
+    found = picked(engine, saes_for(engine, sae), latents)
+    save_features(found, out)
+    console.print(f"Wrote {out}: {len(found.features)} latents. Steer: --steer clamp:{out}:0.3r, or suppress:{out}",
+                  highlight=False, markup=False)  # fmt: skip
 
 
 @app.command("verify")
@@ -91,6 +125,7 @@ def show(
     text: Annotated[
         list[Path], typer.Option("--text", help="Plain text files to read besides the built-in prompts.")
     ] = [],  # noqa: B006
+    n: Annotated[int, typer.Option(min=4, help="Built-in fitting prompts of each kind to read.")] = 60,
     begin: Annotated[str | None, typer.Option(help="What each window of text begins with, as in `demur sae`.")] = None,
     direction: Toward = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="Latents to show.")] = 10,
@@ -115,6 +150,7 @@ def show(
             most,
             bar,
             begin and begin.replace("\\n", "\n"),
+            n,
         )
     for seen in looks:
         cosine = "" if seen.cosine is None else f", cosine to refusal {seen.cosine:+.2f}"

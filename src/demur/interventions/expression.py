@@ -6,6 +6,7 @@ add:refusal.safetensors:12         add 12 times the unit direction
 ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers, first token aside
 scale:refusal.safetensors:0.5      halve its component at its own site
 clamp:features.json:12             hold every latent of a feature set at 12, the SAEs' errors kept
+clamp:features.json:0.3r           ... at 0.3 times its origin's `unit`, where they move the stream by its own length
 suppress:features.json             multiply them by 0
 suppress:features.json:-1          multiply them by -1
 
@@ -39,7 +40,7 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
             raise BadSpec(
                 f"--steer {text!r} is neither a .json spec nor OP:DIRECTION[:DOSE]; "
                 f"write add:FILE.safetensors:1.0r, ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
-                f"clamp:FEATURES.json:12 or suppress:FEATURES.json."
+                f"clamp:FEATURES.json:0.3r or suppress:FEATURES.json."
             )
         return read_spec(text)
     path, _, dose = rest.rpartition(":") if ":" in rest and not rest.endswith(".safetensors") else (rest, "", "")
@@ -59,10 +60,19 @@ def read_steer(text: str, n_layers: int, weights: str | None = None) -> Interven
 def _on_features(text: str, op: str, rest: str, weights: str | None) -> Intervention:
     path, _, given = rest.rpartition(":") if ":" in rest and not rest.endswith(".json") else (rest, "", "")
     if op == "clamp" and not given:
-        raise BadSpec(f"--steer {text!r} says no value; write clamp:{path}:12, in the latents' units.")
+        raise BadSpec(
+            f"--steer {text!r} says no value; write clamp:{path}:0.3r (r: relative to the stream), or a number in the "
+            "latents' units."
+        )
+    relative = op == "clamp" and given.endswith("r")
     try:
-        number = float(given) if given else 0.0
+        number = float(given.removesuffix("r") if relative else given) if given else 0.0
     except ValueError:
-        raise BadSpec(f"--steer {text!r}: {given!r} is not a number.") from None
+        raise BadSpec(f"--steer {text!r}: {given!r} is not a number (with r for relative, for clamp).") from None
     features = load_features(path, weights)
+    if relative:
+        unit = features.origin.get("unit")
+        if not isinstance(unit, (int, float)):
+            raise BadSpec(f"--steer {text!r}: {path} says no `unit` for r; find the features again, or give a number.")
+        number *= unit
     return (clamp_features if op == "clamp" else multiply_features)(features, load_saes(features), number)

@@ -56,12 +56,15 @@ def load_features(path: str | Path, weights: str | None = None) -> FeatureSet:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadFile(f"no feature set at {path}; save_features writes one.") from None
+        raise BadFile(f"no feature set at {path}; `demur features find` writes one.") from None
     except (OSError, ValueError, RecursionError) as problem:
         raise BadFile(f"{path} is not a readable feature set: {problem}; find the features again.") from problem
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind != KIND:
         raise BadFile(f"{path} is no demur feature set (kind {str(kind)[:40]!r}); save_features writes one.")
+    lacking = [name for name in ("sha256", "features", "saes", "origin") if name not in record]
+    if lacking:
+        raise BadFile(f"{path} has no field {lacking[0]!r}; write sets with `demur features find` or `pick`.")
     try:
         if _seal(record) != record["sha256"]:
             raise BadFile(f"{path} does not match its sha256: the file is damaged; find the features again.")
