@@ -109,9 +109,9 @@ def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur,
              "--out", tmp_path / "runs")  # fmt: skip
     said = demur(*asked)
     assert said.status == 0, said
-    assert [s.name for s in audited["subjects"]] == ["warm", "warm cleaned"]
-    assert audited["cleaned"] == {"warm": "warm cleaned"}
-    assert audited["named"] == {"warm": "warmth", "warm cleaned": "warmth"}
+    assert [s.name for s in audited["subjects"]] == ["warm", "warm, direction"]
+    assert audited["cleaned"] == {"warm, direction": "warm"}
+    assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
     (first,) = (tmp_path / "runs" / "vectors").iterdir()
     stamp = first.stat().st_mtime_ns
     assert demur(*asked).status == 0

@@ -64,6 +64,8 @@ class Plan:
     items: int = 200
     randoms: int = 5
     """Random directions at each extreme multiplier."""
+    questions: int = 40
+    """Held-out questions of a behaviour that are answered openly; 0: none."""
     seed: int = 0
 
     def __post_init__(self) -> None:

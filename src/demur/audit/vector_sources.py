@@ -194,7 +194,7 @@ def cleaned_subjects(
     folder: Path,
     progress: Progress = _silent,
 ) -> list[Subject]:
-    """Of every subject that is a vector its cleaned self, as `NAME cleaned`; `folder` keeps them for the next time."""
+    """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time."""
     made = []
     for s in subjects:
         if s.vector is None:
@@ -204,7 +204,7 @@ def cleaned_subjects(
         path = folder / "vectors" / f"cleaned-{about[:16]}.safetensors"
         if not path.exists():
             save_vector(clean(engine, s.vector, way, direction, progress=progress)[0], path)
-        made.append(subject(f"{s.name} cleaned", load_vector(path, engine.fingerprint.weights)))
+        made.append(subject(f"{s.name}, {way}", load_vector(path, engine.fingerprint.weights)))
     if not made:
         raise InputError("there is no vector to clean among what is audited; leave --clean out.")
     return made

@@ -70,7 +70,7 @@ def audit_vectors(
     """The audit with its geometry, behaviours and mitigation; journal, results.json and report.html under `out`.
 
     plan.attacks empty: the three families with most compliance on validation. behaviours: subject -> the behaviour
-    whose held-out test pairs and questions it is scored on. cleaned: subject -> the subject that is its cleaned self.
+    whose held-out test pairs and questions it is scored on. cleaned: cleaned subject -> the subject that it was.
     """
     started = time.monotonic()
     behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
@@ -111,8 +111,8 @@ def audit_vectors(
                                         for m in named[name].doses(plan.extremes))]  # fmt: skip
             seen[name] = {arm.name: shown(engine, pairs[what], arm.intervention, journal) for arm in arms}
             figures += behaviour_figures(seen[name], f"behaviour {what}")
-            if isinstance(engine, HFEngine):
-                read = open_answers(bench, what, arms)
+            if plan.questions and isinstance(engine, HFEngine):
+                read = open_answers(bench, what, arms, plan.questions)
                 figures += open_figures(read, f"behaviour {what}")
                 sides += open_examples(read, f"behaviour {what}")
             progress("measuring behaviours", i + 1, len(behaviours))
@@ -133,10 +133,10 @@ def audit_vectors(
 def mitigation_figures(
     found: Audit, cleaned: Mapping[str, str], seen: Mapping[str, Mapping[str, Shown]], plan: Plan
 ) -> list[Figure]:
-    """For each vector with a cleaned self: how much of its change of compliance is gone, and of its behaviour left."""
+    """For each cleaned vector: how much of the change of compliance is gone, and of the behaviour left."""
     primary = "attacked" if plan.attacks else "harmful"
     figures = []
-    for name, after in cleaned.items():
+    for after, name in cleaned.items():
         figures.append(change_removed(found.table, [(name, after)], plan.extremes, primary, after))
         if name in seen and after in seen:
             was, now = (_effect(seen[one], one, plan) for one in (name, after))
@@ -154,7 +154,7 @@ def _effect(seen: Mapping[str, Shown], name: str, plan: Plan) -> list[float]:
 def _mitigated(figures: Sequence[Figure], cleaned: Mapping[str, str]) -> list[str]:
     """What cleaning did, in words."""
     lines = []
-    for name, after in cleaned.items():
+    for after, name in cleaned.items():
         removed = find(figures, after, "mitigation", "safety_change_removed")
         kept = [f for f in figures if (f.arm, f.metric) == (after, "behaviour_kept")]
         words = f"{after}: {in_words(removed)} of the change of compliance of {name} is gone"

@@ -72,6 +72,7 @@ def audit(
     n: Annotated[int, typer.Option(min=8, help="Held-out requests of each kind.")] = 100,
     randoms: Annotated[int, typer.Option(min=1, help="Random directions at each extreme multiplier.")] = 5,
     items: Annotated[int, typer.Option(min=8, help="Capability items.")] = 200,
+    questions: Annotated[int, typer.Option(min=0, help="Open questions for each behaviour; 0: none.")] = 40,
     fail_if: Annotated[str, typer.Option(help='Exit with 1 when this holds, as "complied_delta.low > 0".')] = "",
     direction: Toward = None,
     new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=8)] = 24,
@@ -93,7 +94,7 @@ def audit(
     if clean and clean not in WAYS:
         raise unknown("way of cleaning", clean, WAYS)
     failing(fail_if, [], []) if fail_if else None
-    plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms)
+    plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms, questions)
     sites = [parse_site(text) for text in site]
     told = dict(_named(text) for text in behaviour)
     names = [part for part in models.split(",") if part]
@@ -107,8 +108,8 @@ def audit(
             named, cleaned = {**measurable(subjects), **told}, {}
             if clean:
                 made = cleaned_subjects(engine, subjects, clean, toward, here, bar)
-                cleaned = {s.name.removesuffix(" cleaned"): s.name for s in made}
-                named |= {cleaned[name]: what for name, what in named.items() if name in cleaned}
+                cleaned = {s.name: s.name.removesuffix(f", {clean}") for s in made}
+                named |= {after: named[name] for after, name in cleaned.items() if name in named}
                 subjects += made
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
                                  bar, cleaned)  # fmt: skip
