@@ -115,7 +115,8 @@ def necessity(out: Path, quick: bool) -> Part:
             smaller = None
             if not quick:
                 subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
-                smaller = (subset, choose_factor(run, subset, saes, enough=KEPT * chosen.gain).dose)
+                whole = choose_factor(run, features, saes, None, (factor,)).gain
+                smaller = (subset, choose_factor(run, subset, saes, enough=KEPT * whole).dose)
                 save_features(subset, out / "minimal.json")
                 print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
             table, proved = suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,
