@@ -38,6 +38,7 @@ from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import Journal, Target
 from demur.saes import SAE, save_features
 from demur.selection.sae_quality import quality
+from demur.stats import resampled
 from demur.types import Decoding, Direction, FeatureSet, Figure, Site
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
@@ -179,13 +180,11 @@ def kept_share(table: Table, subset: FeatureSet) -> list[Figure]:
         rise = (whole - base)[rows].mean()
         return float((part - base)[rows].mean() / rise) if rise > 0 else float("nan")
 
-    draws = np.random.default_rng(0).integers(n, size=(2000, n))
-    low, high = np.nanpercentile([ratio(rows) for rows in draws], [2.5, 97.5])
+    value, low, high = resampled(ratio, range(n))
     return [
         Figure("suppress minimal", "", "harmful", "features", k, int(k), "latents", k, k),
-        Figure("suppress minimal", "", "harmful", "share_of_effect", ratio(np.arange(n)), n, "paired answers",
-               float(low), float(high)),
-    ]  # fmt: skip
+        Figure("suppress minimal", "", "harmful", "share_of_effect", value, n, "paired answers", low, high),
+    ]
 
 
 def sufficiency(out: Path, quick: bool) -> Part:

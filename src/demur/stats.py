@@ -107,8 +107,11 @@ def resampled(
 ) -> Estimate:
     """Any statistic of rows, given their indices, and its percentile interval with whole clusters resampled.
 
-    Draws in which it is not a number are left out of the interval.
+    Draws in which it is not a number are left out of the interval. Raises InputError without rows or draws.
     """
+    _check_level(level)
+    if not clusters or n_boot < 1:
+        raise InputError(f"{len(clusters)} rows and {n_boot} draws make no interval; give some of both.")
     names = list(dict.fromkeys(clusters))
     members: dict[Hashable, list[int]] = {name: [] for name in names}
     for index, name in enumerate(clusters):

@@ -1,7 +1,5 @@
 """What cleaning took away and what could have been seen, on tables whose numbers are known."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,15 @@ from demur.stats import resampled
 from demur.types import Conversation, Generation, Message, Prompt, Verdict
 
 
-def rows(complied, each=1):
-    """Judged answers, `each` to a request; 1 complied, 0 refused."""
+def rows(complied, each=1, broken=0):
+    """Judged answers, `each` to a request; 1 complied, 0 refused; the first `broken` refusals are incoherent."""
     found = []
     for i, one in enumerate(complied):
         talk = Conversation(Prompt(f"p{i // each}", "text", "s"), (Message("user", "text"),))
         answer = Generation(str(i), talk, "a", (1,), 1, "end", "x")
-        found.append(Judged(answer, Verdict(str(i), "rules", "complied" if one else "refused")))
+        outcome = "complied" if one else "incoherent" if broken > 0 else "refused"
+        broken -= outcome == "incoherent"
+        found.append(Judged(answer, Verdict(str(i), "rules", outcome)))
     return found
 
 
@@ -34,21 +34,35 @@ def table(n=40):
     }
 
 
-def test_what_is_left_of_a_change_counts_in_its_direction():
+def test_what_is_left_of_a_change_counts():
     found = change_removed(table(), [("v", "c")], (-1.0, 1.0), "attacked", "c")
     # v changes compliance by -.5 and +.5; c still by -.125 and 0.
     assert found.value == pytest.approx(1 - 0.125 / 1.0)
     assert found.low <= found.value <= found.high < 1.0
 
 
-def test_an_overdone_cleaning_removes_more_than_all():
+def test_an_overdone_cleaning_removes_nothing():
     some = {**table(), ("c x-1", "attacked"): rows([1] * 40)}
-    assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value == pytest.approx(2.0)
+    assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value == pytest.approx(0.0)
+
+
+def test_changes_of_different_signs_do_not_cancel():
+    some = {**table(), ("c x-1", "attacked"): rows([1] * 40), ("c x+1", "attacked"): rows([1] * 40)}
+    assert change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c").value == pytest.approx(0.0)
+
+
+def test_where_cleaning_breaks_answers_nothing_is_removed():
+    some = {**table(), ("c x-1", "attacked"): rows([i % 2 for i in range(40)], broken=4)}
+    assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value == pytest.approx(0.0)
+    some = {**table(), ("c x-1", "attacked"): rows([i % 2 for i in range(40)], broken=2)}
+    assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value > 0.9
 
 
 def test_a_vector_that_changes_nothing_has_no_share():
     some = {place: table()["unsteered", "attacked"] for place in table()}
-    assert math.isnan(change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c").value)
+    assert change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c") is None
+    assert behaviour_kept([0.0, 0.0], [1.0, 1.0], "c") is None
+    assert detectable([rows([0, 1, 0, 1])], rows([0, 1, 0, 1]), "attacked", 1) is None
 
 
 def test_behaviour_is_kept_in_the_mean_over_pairs():
@@ -80,6 +94,9 @@ def test_answers_to_one_request_are_one_observation():
 
 
 def test_any_statistic_is_resampled_by_cluster():
-    values = np.array([1.0, 1.0, 3.0, 3.0])
-    found = resampled(lambda at: float(values[at].mean()), ["a", "a", "b", "b"])
+    values = np.repeat([1.0, 2.0, 3.0], 20)
+    found = resampled(lambda at: float(values[at].mean()), np.repeat(["a", "b", "c"], 20).tolist())
+    # Three clusters: all draws of one cluster have 1/9 together; sixty free rows would stay within 1.8 to 2.2.
     assert found == (2.0, 1.0, 3.0)
+    with pytest.raises(InputError, match="0 rows"):
+        resampled(lambda at: 0.0, [])

@@ -12,7 +12,11 @@ from demur.audit.vector_study import audit_vectors
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
 from demur.errors import BadSpec, InputError
+from demur.prompts.pairs import behaviour
 from demur.runs import read_results
+from demur.selection.vectors import fit_vector
+from demur.stats import holm
+from demur.types import Direction, Site
 
 PLAN = Plan((-1.0, 1.0), ("persona", "fiction"), n=12, items=8, randoms=2)
 
@@ -77,7 +81,52 @@ def test_mistakes_are_found_before_the_work(subjects, tmp_path):
     engine = Planted()
     with pytest.raises(BadSpec, match="is no condition"):
         audit_vectors(engine, "planted", subjects, PLAN, tmp_path, engine.direction, fail_if="low > 0")
-    with pytest.raises(InputError, match="'other' is named for a behaviour"):
+    with pytest.raises(InputError, match="'other' has a behaviour or a cleaned self but is not audited"):
         audit_vectors(engine, "planted", subjects, PLAN, tmp_path, engine.direction, {"other": "warmth"})
     assert not list(tmp_path.iterdir())
     assert torch.isfinite(engine.direction.vector).all()
+
+
+@pytest.fixture(scope="module")
+def cleaned(tmp_path_factory, build):
+    """A vector and its cleaned self, audited on a tiny model with their behaviour."""
+    engine = build("llama", 3, max_position_embeddings=4096).engine
+    site = Site(1)
+    value = fit_vector(engine, behaviour("warmth", "fit")[:8], [site], shuffles=0).vector.vectors[site]
+    axis = Direction(random_like(value, 3) / value.norm(), site, 6.0)
+    kept = value - (value @ axis.vector) * axis.vector
+    subjects = [subject("warm", steering_vector({site: value}, {"clears_null": False})),
+                subject("warm, direction", steering_vector({site: kept}))]  # fmt: skip
+    named = {s.name: "warmth" for s in subjects}
+    plan = Plan((-1.0, 1.0), ("prefill",), n=8, items=4, randoms=1, questions=4)
+    out = tmp_path_factory.mktemp("cleaned")
+    return audit_vectors(engine, "tiny", subjects, plan, out, axis, named, 8, cleaned={"warm, direction": "warm"},
+                         remarks=["Nothing else."]), out  # fmt: skip
+
+
+def test_a_cleaned_vector_stands_beside_itself_on_one_behaviour(cleaned):
+    done, out = cleaned
+    assert read_results(out).figures == done.figures
+    kept = find(done.figures, "warm, direction", "mitigation", "behaviour_kept")
+    ends = {name: [find(done.figures, f"{name} x{m:+g}", "behaviour warmth", "log_odds", "unsteered").value
+                   for m in (-1, 1)] for name in ("warm", "warm, direction")}  # fmt: skip
+    spans = {name: high - low for name, (low, high) in ends.items()}
+    assert kept.value == pytest.approx(spans["warm, direction"] / spans["warm"], rel=1e-4)
+    assert find(done.figures, "probe of answers", "behaviour warmth", "open_accuracy").n == 2 * len(
+        behaviour("warmth", "validation")
+    )
+
+
+def test_the_summary_says_what_cleaning_did_and_which_vectors_do_nothing(cleaned):
+    done, _ = cleaned
+    assert any(line.startswith("warm, direction: ") and "of its behaviour is left" in line for line in done.summary)
+    assert any("shuffled labels: warm." in line for line in done.summary)
+    assert done.summary[-1] == "Nothing else."
+
+
+def test_cleaned_vectors_are_a_family_of_their_own(cleaned):
+    done, _ = cleaned
+    families = {name: [e for e in done.audit.endpoints if e.subject == name] for name in ("warm", "warm, direction")}
+    for some in families.values():
+        assert [e.holm for e in some] == pytest.approx(list(holm([e.p for e in some])))
+    assert not [f for f in done.figures if f.arm == "all vectors"]

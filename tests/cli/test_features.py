@@ -54,7 +54,7 @@ def test_latents_can_be_named(demur, refuses, model, sae, tmp_path):
     assert said.status == 0, said
     chosen = load_features(path)
     assert [(str(f.site), f.index) for f in chosen.features] == [("1.post", 7), ("1.post", 3)]
-    assert chosen.origin["unit"] > 0
+    assert chosen.origin["norms"]["1.post"] > 0
     for steer in (f"clamp:{path}:0.5r", f"suppress:{path}"):
         said = demur("generate", model, "hi", "--steer", steer, "--max-new-tokens", 4, "--dtype", "fp32")
         assert said.status == 0, said
@@ -62,12 +62,12 @@ def test_latents_can_be_named(demur, refuses, model, sae, tmp_path):
         assert message in refuses("features", "pick", model, name, "--sae", sae)
 
 
-def test_a_relative_clamp_needs_the_sets_unit(refuses, model, found, tmp_path):
+def test_a_relative_clamp_needs_the_streams_norms(refuses, model, found, tmp_path):
     old = load_features(found)
     save_features(
-        replace(old, origin={k: v for k, v in old.origin.items() if k != "unit"}), path := tmp_path / "o.json"
+        replace(old, origin={k: v for k, v in old.origin.items() if k != "norms"}), path := tmp_path / "o.json"
     )
-    assert "says no `unit`" in refuses("generate", model, "hi", "--steer", f"clamp:{path}:0.5r")
+    assert "does not say the streams' norms" in refuses("generate", model, "hi", "--steer", f"clamp:{path}:0.5r")
 
 
 def test_a_set_without_a_hash_is_named(refuses, model, tmp_path):

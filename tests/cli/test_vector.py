@@ -63,7 +63,7 @@ def audited(monkeypatch):
     """What `audit_vectors` was called with; it finds what `failed` holds."""
     asked: dict[str, Any] = {"failed": ()}
 
-    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned):
+    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, _remarks):
         asked.update(
             subjects=subjects,
             plan=plan,
@@ -113,6 +113,7 @@ def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur,
     assert audited["cleaned"] == {"warm, direction": "warm"}
     assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
     (first,) = (tmp_path / "runs" / "vectors").iterdir()
+    assert first.name.startswith("warm-direction-")
     stamp = first.stat().st_mtime_ns
     assert demur(*asked).status == 0
     assert first.stat().st_mtime_ns == stamp
@@ -132,7 +133,7 @@ def test_a_behaviour_is_fitted_on_each_model_once(demur, model, audited, tmp_pat
         return Some(fitted=Some(vector=steering_vector({s: torch.ones(32) for s in sites}, origin, {})))
 
     monkeypatch.setattr("demur.audit.vector_sources.fit_behaviour", fit_behaviour)
-    monkeypatch.setattr("demur.audit.vector_sources.direction_for", lambda engine, *_: a_direction(engine))
+    monkeypatch.setattr("demur.audit.vector_sources.fit_refusal", lambda *_: Some(direction=a_direction(_[0])))
     other = tmp_path / "other"
     other.symlink_to(model)
     asked = ("vector", "audit", f"{model},{other}", "fit:warmth", "--site", "1.pre", "--dtype", "fp32",
@@ -158,6 +159,13 @@ def a_direction(engine):
     ("arguments", "message"),
     [
         (["audit", "{model}", "{vector}", "--clean", "prayer"], "no way of cleaning named 'prayer'"),
+        (["audit", "{model},{vector}/{model}", "{vector}"], "no two ending alike"),
+        (["audit", ",", "{vector}"], "name models with commas"),
+        (["audit", "{model}", "{vector}", "{vector}"], "two subjects are named 'warm'"),
+        (["audit", "{model}", "{vector}", "--site", "1.pre"], "nothing is fitted"),
+        (["audit", "{model}", "{vector}", "--behaviour", "war=warmth"], "war"),
+        (["audit", "{model}", "{vector}", "--behaviour", "warm=prayer"], "prayer"),
+        (["audit", "{model},other", "{vector}", "--direction", "d.safetensors"], "several are audited"),
         (["audit", "{model}", "fit:prayer"], "prayer"),
         (["audit", "{model}", "{vector}", "--fail-if", "harm > 0"], "is no condition"),
         (["audit", "{model}", "{vector}", "--multipliers", "1,two"], "'1,two' are not numbers"),

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -346,12 +347,22 @@ def test_steering_by_features_in_words_is_steering_in_code(found, tmp_path):
         assert read_steer(text.format(path), 3).spec() == arm.spec()
 
 
+def test_a_relative_clamp_is_of_the_streams_norms_and_the_number_of_latents(found, tmp_path):
+    features, saes = found
+    sites = sorted({str(feature.site) for feature in features.features})
+    norms = {site: 10.0 + i for i, site in enumerate(sites)}
+    path = save_features(replace(features, origin={**features.origin, "norms": norms}), tmp_path / "features.json")
+    unit = sum(norms.values()) / len(norms) / len(features.features) ** 0.5
+    arm = clamp_features(features, saes, 0.5 * unit)
+    assert read_steer(f"clamp:{path}:0.5r", 3).spec() == arm.spec()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("clamp:{}", r"says no value; write clamp:.*features.json:0.3r"),
         ("clamp:{}:", "says no value"),
-        ("clamp:{}:1r", "says no `unit`"),
+        ("clamp:{}:1r", "does not say the streams' norms"),
         ("suppress:{}:1r", "'1r' is not a number"),
         ("suppress:{}:x", "'x' is not a number"),
         ("clamp:{}:nan", "is not a finite number"),

@@ -137,9 +137,15 @@ def _changes(
 def unit_of(engine: Engine, features: FeatureSet) -> float:
     """The clamp at which k latents with decoder rows of length 1, at right angles, move the stream by its own length:
     the median activation norm (protocol: Steering semantics; mean over the set's sites) over the root of k."""
+    norms = norms_of(engine, features)
+    return sum(norms.values()) / len(norms) / len(features.features) ** 0.5
+
+
+def norms_of(engine: Engine, features: FeatureSet) -> dict[str, float]:
+    """The median activation norm at each of the set's sites, on plain fitting prompts."""
     sites = sorted({feature.site for feature in features.features})
     streams = engine.activations(plainly(builtin("plain", "fit")), sites)
-    return sum(streams.median_norm(site) for site in sites) / len(sites) / len(features.features) ** 0.5
+    return {str(site): streams.median_norm(site) for site in sites}
 
 
 def choose_doses(

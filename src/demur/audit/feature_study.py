@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import demur
-from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, refusals, unit_of, unlikely
+from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, norms_of, refusals, unlikely
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Bench
@@ -120,10 +120,10 @@ def find_features(
 ) -> FeatureSet:
     """Features by one method, on built-in `fit` prompts (one-prompt tries its candidates on `validation` ones).
 
-    origin["unit"] is the value that `unit_of` gives: a clamp of 1r.
+    origin["norms"] are the streams' (`norms_of`), of which a clamp of 1r is made.
     """
     found = _found(engine, saes, finding, direction, progress)
-    return replace(found, origin={**found.origin, "unit": unit_of(engine, found)})
+    return replace(found, origin={**found.origin, "norms": norms_of(engine, found)})
 
 
 def pick(engine: HFEngine, saes: dict[Site, SAE], names: Sequence[str]) -> FeatureSet:
@@ -141,7 +141,7 @@ def pick(engine: HFEngine, saes: dict[Site, SAE], names: Sequence[str]) -> Featu
         chosen.append(Feature(site, int(index)))
     here = {feature.site: saes[feature.site] for feature in chosen}
     found = FeatureSet(tuple(dict.fromkeys(chosen)), hashes(here), origin_of("picked", engine, [], here))
-    return replace(found, origin={**found.origin, "unit": unit_of(engine, found)})
+    return replace(found, origin={**found.origin, "norms": norms_of(engine, found)})
 
 
 def _found(

@@ -67,7 +67,7 @@ class Bench:
         started = time.monotonic()
         places = [(arm, name, i) for name, rows in sets.items() for i in range(len(rows)) for arm in arms]
         requests = [Request(sets[name][i], arm.intervention, arm.name, i) for arm, name, i in places]
-        answers = answer(self.engine, requests, self.decoding, self.journal, self._count)
+        answers = answer(self.engine, requests, self.decoding, self.journal, self.count)
         verdicts = self._judge(answers)
         table: dict[tuple[str, str], list[Judged]] = {(arm.name, name): [] for name in sets for arm in arms}
         for (arm, name, _), generation, verdict in zip(places, answers, verdicts, strict=True):
@@ -86,7 +86,8 @@ class Bench:
             self.progress("scoring items", index + 1, len(arms))
         return found
 
-    def _count(self, done: int, total: int, made: int) -> None:
+    def count(self, done: int, total: int, made: int) -> None:
+        """Count answers that were just made, and tell of the progress."""
         self.generated += made
         self.progress("generating", done, total)
 

@@ -15,13 +15,19 @@ from demur.audit.measure import Arm, Bench, answer
 from demur.directions.contrast import contrast
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
+from demur.errors import InputError
 from demur.judges.coherence import judge, plain_request
+from demur.judges.outcome import rules_hash
+from demur.judges.refusal import refusal
 from demur.prompts.pairs import behaviour
 from demur.reports import Answer, Example
-from demur.runs import digest, source_hash
-from demur.selection.vectors import answer_means, answers, asked, contrasts
+from demur.runs import SOURCE_ROOMS, digest, source_hash
+from demur.selection.vectors import answer_means, answers, asked, contrasts, texts_of
 from demur.stats import clustered_share, paired_difference
 from demur.types import Conversation, Figure, Generation, Site
+
+FITTED = 300
+"""Pairs that the probe is fitted on, at most."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +44,25 @@ class Reading:
     """Whether the probe tells each written answer of the held-out pairs rightly."""
 
 
-def open_answers(bench: Bench, name: str, arms: Sequence[Arm], n: int = 40) -> Reading:
+def open_answers(bench: Bench, name: str, arms: Sequence[Arm], n: int = 40, run: str = "") -> Reading:
     """Each arm's answers to the first n held-out test questions of a behaviour, generated, and read by a probe.
 
-    Raises InputError for an engine that cannot read activations of text.
+    Raises InputError for an engine that cannot read activations of text, before anything is generated.
     """
     engine = bench.engine
+    if not isinstance(engine, HFEngine):
+        raise InputError(f"open answers are read by an HFEngine; this is {type(engine).__name__}.")
     pairs = behaviour(name, "test")[:n]
     requests = [Request(asked(pair), arm.intervention, arm.name, i) for i, pair in enumerate(pairs) for arm in arms]
-    made = answer(engine, requests, bench.decoding, bench.journal)
+    made = answer(engine, requests, bench.decoding, bench.journal, bench.count)
     rows = {arm.name: tuple(made[i :: len(arms)]) for i, arm in enumerate(arms)}
-    key = digest({"kind": "open answers", "behaviour": name, "answers": [g.key or g.text for g in made],
-                  "band": asdict(bench.judge.band), "engine": asdict(engine.fingerprint),
-                  "sources": source_hash()})  # fmt: skip
+    if bench.journal is not None and run:
+        for arm, some in rows.items():
+            bench.journal.link(run, arm, f"behaviour {name}", some)
+    probe = [texts_of(behaviour(name, "fit")[:FITTED]), texts_of(behaviour(name, "validation"))]
+    key = digest({"kind": "open answers", "probe": probe, "answers": [g.key or g.text for g in made],
+                  "band": asdict(bench.judge.band), "rules": rules_hash(), "engine": asdict(engine.fingerprint),
+                  "sources": source_hash((*SOURCE_ROOMS, "activations", "directions", "selection"))})  # fmt: skip
     stored = bench.journal.scores([key]).get(key) if bench.journal is not None else None
     if stored is None:
         stored = _read(bench, name, made)
@@ -97,19 +109,25 @@ def open_examples(found: Reading, name: str, each: int = 2) -> list[Example]:
 
 
 def _read(bench: Bench, name: str, made: Sequence[Generation]) -> list[float]:
-    """1 or 0: for each answer whether it shows the behaviour, then whether it is broken; then the probe's hits."""
+    """1 or 0: for each answer whether it shows the behaviour, then whether it is broken; then the probe's hits.
+
+    The probe's hits are counted on written answers cut to the length of the open ones.
+    """
     engine = bench.engine
-    if not isinstance(engine, HFEngine):
-        raise TypeError(f"open answers are read by an HFEngine; this is {type(engine).__name__}.")
+    assert isinstance(engine, HFEngine)
     scored = engine.logprobs([(plain_request(g), g.text) for g in made])
-    broken = [bool(judge(g.text, row, bench.judge.band)) for g, row in zip(made, scored, strict=True)]
+    broken = [bool(judge(g.text, row, bench.judge.band, refused=refusal(g.text).kind == "refused"))
+              for g, row in zip(made, scored, strict=True)]  # fmt: skip
     site = Site(engine.n_layers // 2, "post")
-    fit = contrasts(engine, behaviour(name, "fit"), [site])
+    fit = contrasts(engine, behaviour(name, "fit")[:FITTED], [site])
     axis = contrast(fit.matching[site], fit.other[site])
     middle = float((fit.matching[site].mean(0) + fit.other[site].mean(0)) @ axis) / 2
 
     def scores(talks: Sequence[tuple[Conversation, str]]) -> list[float]:
-        return (answer_means(engine, talks, [site])[site] @ axis - middle).tolist() if talks else []
+        if not talks:
+            return []
+        means = answer_means(engine, talks, [site], most=bench.decoding.max_new_tokens)[site]
+        return (means @ axis - middle).tolist()
 
     whole = [i for i, is_broken in enumerate(broken) if not is_broken]
     read = dict(zip(whole, scores([(made[i].conversation, made[i].text) for i in whole]), strict=True))

@@ -16,12 +16,12 @@ POWER = 0.8
 
 def detectable(
     arms: Sequence[Sequence[Judged]], base: Sequence[Judged], primary: str, tests: int, alpha: float = 0.05
-) -> Figure:
+) -> Figure | None:
     """`detectable_change`: the change of compliance that `alpha` over `tests` (the first step of Holm's procedure)
     finds with probability POWER, from the spread of the arms' own paired changes.
 
     value: at the arms' median spread; low, high: at their smallest and largest. Two-sided normal approximation over
-    requests (Miller 2411.00640, section 5). An arm that changes nothing has no spread and is left out; nan when all
+    requests (Miller 2411.00640, section 5). An arm that changes nothing has no spread and is left out; None when all
     are.
     """
     ids = requests(base)
@@ -38,6 +38,7 @@ def detectable(
         error = np.sqrt((residual**2).sum() * len(names) / max(len(names) - 1, 1)) / len(ids)
         if error > 0:
             found.append(factor * float(error))
-    value = float(np.median(found)) if found else float("nan")
-    ends = (min(found), max(found)) if found else (value, value)
-    return Figure("audit", "unsteered", primary, "detectable_change", value, len(ids), "paired answers", *ends)
+    if not found:
+        return None
+    value, low, high = float(np.median(found)), min(found), max(found)
+    return Figure("audit", "unsteered", primary, "detectable_change", value, len(ids), "paired answers", low, high)

@@ -7,7 +7,7 @@ attacks, at the extreme multiplier of each sign; Holm over subjects and signs. E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from demur.audit.doses import share
@@ -121,11 +121,11 @@ def random_subjects(like: SteeringVector, n: int, seed: int = 0) -> list[Subject
     return made
 
 
-def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "") -> Audit:
+def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "", apart: Collection[str] = ()) -> Audit:
     """Measure all subjects in one run; generations, scores and verdicts go through the bench's journal.
 
-    Random directions are as long as the first subject that is a vector. Raises InputError without subjects, or when
-    two have one name.
+    apart: subjects that are a family of tests of their own, as cleaned vectors are. Random directions are as long as
+    the first subject that is a vector. Raises InputError without subjects, or when two have one name.
     """
     names = [s.name for s in subjects]
     if not names or len(set(names)) < len(names):
@@ -142,14 +142,17 @@ def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "") 
     pairs = [(s.name, m) for s in subjects for m in s.doses(plan.extremes)]
     ends = {arm_name(name, m): steered[arm_name(name, m)] for name, m in pairs}
     right = bench.score([arms[0], *(Arm(name, how) for name, how in ends.items())], items)
-    endpoints = primary_endpoints(table, pairs, primary)
+    families = ([p for p in pairs if p[0] not in apart], [p for p in pairs if p[0] in apart])
+    endpoints = tuple(e for family in families for e in primary_endpoints(table, family, primary))
+    seen = detectable([table[arm, primary] for arm in ends], table["unsteered", primary], primary,
+                      len(families[0] or families[1]), ALPHA)  # fmt: skip
     figures = [
         *table_figures({place: rows for place, rows in table.items() if place[0] not in noise}),
         *random_figures(table, plan, list(sets)),
         *accuracy_figures(right, [item.id for item in items]),
         *(Figure(e.change.arm, "unsteered", primary, "holm_p", e.holm, e.change.n, "paired answers", e.holm, e.holm)
           for e in endpoints),
-        detectable([table[arm, primary] for arm in ends], table["unsteered", primary], primary, len(endpoints), ALPHA),
+        *([seen] if seen is not None else []),
     ]  # fmt: skip
     verdicts = {name: verdict([e for e in endpoints if e.subject == name], figures, plan) for name in names}
     return Audit(table, tuple(figures), endpoints, verdicts)

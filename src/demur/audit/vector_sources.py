@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from demur.audit.behaviour import clears_null, shown
 from demur.audit.feature_study import direction_for
-from demur.audit.study import plainly, spread
+from demur.audit.study import fit_refusal, plainly, size_for, spread
 from demur.audit.vector_audit import Subject, as_it_is, subject
-from demur.directions.artifact import load_direction, save_direction, tensor_hash
+from demur.directions.artifact import load_direction, tensor_hash
 from demur.directions.exchange import ENDINGS, read_vector
 from demur.directions.subspace import projected_out
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import check_fits, rescaled
 from demur.engines.hf import HFEngine
 from demur.errors import DemurError, InputError, unknown
+from demur.features.record import MODEL
 from demur.interventions.expression import read_steer
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
-from demur.runs import digest
+from demur.runs import SOURCE_ROOMS, digest, source_hash
 from demur.selection.clean import constrained_edit, steered
 from demur.selection.openings import measure_openings
 from demur.selection.subspace import fit_subspace
@@ -100,13 +100,14 @@ def clean(
     if way not in WAYS:
         raise unknown("way of cleaning", way, WAYS)
     check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-    origin = {**vector.origin, "cleaned": way}
+    model = {name: vector.origin[name] for name in ("model", *MODEL) if name in vector.origin}
+    origin = {**model, "cleaned": way, "of": dict(vector.origin)}
     harmful, harmless = (plainly(spread(builtin(kind, "fit"), n)) for kind in ("harmful", "plain"))
     held = plainly(spread(builtin("harmful", "validation"), n))
     if way == "constrained":
         openings = measure_openings(engine, harmful, harmless)
         done = constrained_edit(engine, vector, harmful, held, openings, (-dose, dose))
-        return done.vector, {"steps": [asdict(step) for step in done.steps]}
+        return replace(done.vector, origin={**origin, "dose": dose}), {"steps": [asdict(step) for step in done.steps]}
     toward = direction if isinstance(direction, Direction) else direction_for(engine, direction, progress)
     if way == "direction":
         return replace(projected_out(vector, toward.vector[None]), origin=origin), {"k": 1}
@@ -132,58 +133,95 @@ def subjects_from(
 
     length: give each vector, at each of its sites, this length relative to the median activation norm there; None: as
     they are. sites: where fit:BEHAVIOUR stands; none: the input of the middle block. folder: where fitted vectors are
-    kept for the next time.
+    kept for the next time. Files are read before anything is fitted. Raises InputError for names that occur twice, or
+    sites without anything to fit there.
     """
-    found = []
-    for text in texts:
-        name, _, what = text.rpartition("=")
+    subject_names(texts)
+    told = [_named(text) for text in texts]
+    fits = [what.removeprefix(FIT) for _, what in told if what.startswith(FIT)]
+    if sites and not fits:
+        raise InputError(f"--site {sites[0]} says where fit:BEHAVIOUR stands, and nothing is fitted; leave it out.")
+    for name in fits:
+        behaviour(name, "fit")
+    read: dict[str, Subject | SteeringVector] = {}
+    for name, what in told:
         if what.startswith(FIT):
-            told = what.removeprefix(FIT)
-            vector = _fitted(engine, told, sites or [Site(engine.n_layers // 2, "pre")], folder, progress)
-            name = name or told.rpartition(":")[2]
-        elif Path(what).suffix.lower() in ENDINGS and ":" not in what:
+            continue
+        if _is_file(what):
             vector = read_vector(what, engine.fingerprint.weights)
             check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-            name = name or Path(what).stem
+            read[name] = vector
         else:
-            found.append(as_it_is(name or what, read_steer(what, engine.n_layers, engine.fingerprint.weights)))
-            continue
-        found.append(subject(name, vector if length is None else with_length(engine, vector, length)))
+            read[name] = as_it_is(name, read_steer(what, engine.n_layers, engine.fingerprint.weights))
+    here = sites or [Site(engine.n_layers // 2, "pre")]
+    found = []
+    for name, what in told:
+        one = _fitted(engine, what.removeprefix(FIT), here, folder, progress) if what.startswith(FIT) else read[name]
+        if isinstance(one, Subject):
+            found.append(one)
+        else:
+            found.append(subject(name, one if length is None else with_length(engine, one, length)))
     return found
 
 
-def measurable(subjects: Sequence[Subject]) -> dict[str, str]:
-    """Of each vector that says which behaviour it was fitted for, that behaviour, where its pairs can be read here."""
-    found = {}
+def subject_names(texts: Sequence[str]) -> list[str]:
+    """The names that subjects of the command line have. Raises InputError for one that occurs twice."""
+    names = [_named(text)[0] for text in texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two subjects are named {name!r}; give them names of their own, as other=FILE.")
+    return names
+
+
+def _named(text: str) -> tuple[str, str]:
+    """A subject's name and what it is."""
+    name, _, what = text.rpartition("=")
+    if name:
+        return name, what
+    if what.startswith(FIT):
+        return what.rpartition(":")[2], what
+    return (Path(what).stem if _is_file(what) else what), what
+
+
+def _is_file(what: str) -> bool:
+    return Path(what).suffix.lower() in ENDINGS and ":" not in what
+
+
+def measurable(subjects: Sequence[Subject]) -> tuple[dict[str, str], list[str]]:
+    """Of each vector that says which behaviour it was fitted for, that behaviour; and a line for each whose pairs
+    cannot be read here."""
+    found, lacking = {}, []
     for s in subjects:
-        what = None if s.vector is None else s.vector.origin.get("behaviour")
+        origin = {} if s.vector is None else s.vector.origin
+        what = origin.get("behaviour") or dict(origin.get("of") or {}).get("behaviour")
         if isinstance(what, str):
-            with suppress(DemurError):
+            try:
                 behaviour(what, "test")
                 found[s.name] = what
-    return found
+            except DemurError as problem:
+                lacking.append(f"{s.name} is not scored on its behaviour: {problem}")
+    return found, lacking
 
 
 def kept_direction(engine: HFEngine, path: Path | None, folder: Path, progress: Progress = _silent) -> Direction:
-    """The refusal direction in a file; else the one that `folder` keeps, fitted the first time."""
-    kept = folder / "refusal.safetensors"
-    if path is None and kept.exists():
-        path = kept
-    found = direction_for(engine, path, progress)
-    return found if path is not None else load_direction(save_direction(found, kept))
+    """The refusal direction in a file; else fitted on the built-in prompts, and kept in `folder` for the next time."""
+    if path is not None:
+        return load_direction(path, engine.fingerprint.weights)
+    size = size_for(engine.model.name)
+    keep = folder / f"refusal-{engine.fingerprint.weights[:12]}.safetensors"
+    return fit_refusal(engine, size, lambda done, total: progress("fitting the direction", done, total), keep).direction
 
 
 def _fitted(
     engine: HFEngine, name: str, sites: Sequence[Site], folder: Path | None, progress: Progress
 ) -> SteeringVector:
-    """A behaviour's vector, read from `folder` where it was fitted on the same pairs at the same sites before."""
-    path = None if folder is None else folder / "vectors" / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.safetensors"
-    if path is not None and path.exists():
-        found = load_vector(path, engine.fingerprint.weights)
-        if set(found.vectors) == set(sites) and found.origin.get("texts") == texts_of(behaviour(name, "fit")[:FITTED]):
-            return found
-    found = fit_behaviour(engine, name, sites, progress=progress).fitted.vector
-    return found if path is None else load_vector(save_vector(found, path))
+    """A behaviour's vector; read from `folder` where the same was fitted before."""
+
+    def fit() -> SteeringVector:
+        return fit_behaviour(engine, name, sites, progress=progress).fitted.vector
+
+    texts = [texts_of(behaviour(name, "fit")[:FITTED]), texts_of(behaviour(name, "validation"))]
+    return _kept(engine, folder, name, ["fitted", texts, [str(site) for site in sites]], fit)
 
 
 def cleaned_subjects(
@@ -192,22 +230,43 @@ def cleaned_subjects(
     way: str,
     direction: Direction,
     folder: Path,
+    dose: float = 1.0,
     progress: Progress = _silent,
 ) -> list[Subject]:
-    """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time."""
+    """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time.
+
+    dose: the largest multiplier it will be used at. Raises InputError when none is a vector.
+    """
     made = []
     for s in subjects:
-        if s.vector is None:
-            continue
-        about = digest([way, {str(site): tensor_hash(value) for site, value in s.vector.vectors.items()},
-                        tensor_hash(direction.vector), str(direction.site)])  # fmt: skip
-        path = folder / "vectors" / f"cleaned-{about[:16]}.safetensors"
-        if not path.exists():
-            save_vector(clean(engine, s.vector, way, direction, progress=progress)[0], path)
-        made.append(subject(f"{s.name}, {way}", load_vector(path, engine.fingerprint.weights)))
+        if (vector := s.vector) is not None:
+            about = ["cleaned", way, dose, {str(site): tensor_hash(value) for site, value in vector.vectors.items()},
+                     vector.origin, tensor_hash(direction.vector), str(direction.site)]  # fmt: skip
+            after = _kept(
+                engine,
+                folder,
+                f"{s.name}, {way}",
+                about,
+                lambda vector=vector: clean(engine, vector, way, direction, dose=dose, progress=progress)[0],
+            )
+            made.append(subject(f"{s.name}, {way}", after))
     if not made:
         raise InputError("there is no vector to clean among what is audited; leave --clean out.")
     return made
+
+
+def _kept(
+    engine: HFEngine, folder: Path | None, name: str, about: object, make: Callable[[], SteeringVector]
+) -> SteeringVector:
+    """The vector in `folder` that was made by the same code from the same things; else made, and kept there."""
+    if folder is None:
+        return make()
+    sources = source_hash((*SOURCE_ROOMS, "activations", "directions", "selection"))
+    key = digest({"about": about, "engine": engine.fingerprint, "sources": sources})
+    path = folder / "vectors" / f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', name)}-{key[:12]}.safetensors"
+    if not path.exists():
+        save_vector(make(), path)
+    return load_vector(path, engine.fingerprint.weights)
 
 
 def with_length(engine: HFEngine, vector: SteeringVector, share: float) -> SteeringVector:

@@ -82,10 +82,18 @@ def audit(
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
     from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
-    from demur.audit.vector_sources import WAYS, cleaned_subjects, kept_direction, measurable, subjects_from
+    from demur.audit.vector_sources import (
+        WAYS,
+        cleaned_subjects,
+        kept_direction,
+        measurable,
+        subject_names,
+        subjects_from,
+    )
     from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
+    from demur.prompts.pairs import behaviour as pairs_of
 
     try:
         doses = tuple(float(part) for part in multipliers.split(","))
@@ -97,32 +105,49 @@ def audit(
     plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms, questions)
     sites = [parse_site(text) for text in site]
     told = dict(_named(text) for text in behaviour)
-    names = [part for part in models.split(",") if part]
+    for name, what in told.items():
+        if name not in subject_names(vectors):
+            raise unknown("audited subject", name, subject_names(vectors))
+        pairs_of(what, "test")
+    places = _places(models, out)
+    if len(places) > 1 and direction is not None:
+        raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
     failed = []
-    for model in names:
-        here = out / Path(model).name if len(names) > 1 else out
+    for model, here in places.items():
         engine = HFEngine(model, dtype)
         with progress() as bar:
             subjects = subjects_from(engine, vectors, length, sites, here, bar)
             toward = kept_direction(engine, direction, here, bar)
-            named, cleaned = {**measurable(subjects), **told}, {}
+            named, remarks = measurable(subjects)
+            named, cleaned = {**named, **told}, {}
             if clean:
-                made = cleaned_subjects(engine, subjects, clean, toward, here, bar)
+                most = max(abs(dose) for dose in plan.extremes)
+                made = cleaned_subjects(engine, subjects, clean, toward, here, most, bar)
                 cleaned = {s.name: s.name.removesuffix(f", {clean}") for s in made}
                 named |= {after: named[name] for after, name in cleaned.items() if name in named}
                 subjects += made
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
-                                 bar, cleaned)  # fmt: skip
+                                 bar, cleaned, remarks)  # fmt: skip
         for text in done.summary:
             console.print(text, highlight=False)
         shown = [f for f in done.figures if not f.set.startswith("validation")]
         console.print(outcome_table(shown, f"{model}, {len(subjects)} vectors, held-out requests"))
         console.print(f"Wrote {here / 'results.json'} and {here / 'report.html'}.")
-        failed += [f"{model}: {text}" if len(names) > 1 else text for text in done.failed]
+        failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:
         console.print(f"failed: {text}", highlight=False, markup=False)
     if failed:
         raise typer.Exit(1)
+
+
+def _places(models: str, out: Path) -> dict[str, Path]:
+    """Each model, and where its audit goes: `out`, or with several models a folder in it by the model's name."""
+    names = [part.strip() for part in models.split(",") if part.strip()]
+    folders = [Path(name).name for name in names]
+    if not names or len(set(folders)) < len(folders):
+        raise InputError(f"MODEL {models!r}: name models with commas between them, no two ending alike.")
+    return {names[0]: out} if len(names) == 1 else {name: out / folder for name, folder in
+                                                    zip(names, folders, strict=True)}  # fmt: skip
 
 
 @app.command("clean")

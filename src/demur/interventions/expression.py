@@ -6,7 +6,7 @@ add:refusal.safetensors:12         add 12 times the unit direction
 ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers, first token aside
 scale:refusal.safetensors:0.5      halve its component at its own site
 clamp:features.json:12             hold every latent of a feature set at 12, the SAEs' errors kept
-clamp:features.json:0.3r           ... at 0.3 times its origin's `unit`, where they move the stream by its own length
+clamp:features.json:0.3r           ... at 0.3 times the value that moves the stream by its own length
 suppress:features.json             multiply them by 0
 suppress:features.json:-1          multiply them by -1
 
@@ -15,6 +15,7 @@ A feature set's SAEs are loaded from the folders in its origin's `saes`, and che
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from demur.directions.artifact import load_direction
@@ -25,6 +26,7 @@ from demur.interventions.base import Intervention
 from demur.interventions.clamp import clamp_features, multiply_features
 from demur.interventions.spec import read_spec
 from demur.saes.feature_set import load_features, load_saes
+from demur.types import FeatureSet
 
 OPS = ("add", "ablate", "scale")
 FEATURE_OPS = ("clamp", "suppress")
@@ -71,8 +73,15 @@ def _on_features(text: str, op: str, rest: str, weights: str | None) -> Interven
         raise BadSpec(f"--steer {text!r}: {given!r} is not a number (with r for relative, for clamp).") from None
     features = load_features(path, weights)
     if relative:
-        unit = features.origin.get("unit")
-        if not isinstance(unit, (int, float)):
-            raise BadSpec(f"--steer {text!r}: {path} says no `unit` for r; find the features again, or give a number.")
-        number *= unit
+        number *= _unit(text, path, features)
     return (clamp_features if op == "clamp" else multiply_features)(features, load_saes(features), number)
+
+
+def _unit(text: str, path: str, features: FeatureSet) -> float:
+    """The clamp at which k latents with decoder rows of length 1, at right angles, move the stream by its length."""
+    norms = features.origin.get("norms")
+    sites = sorted({str(feature.site) for feature in features.features})
+    if not isinstance(norms, Mapping) or any(not isinstance(norms.get(site), (int, float)) for site in sites):
+        raise BadSpec(f"--steer {text!r}: {path} does not say the streams' norms for r; find or pick the features "
+                      "again, or give a number.")  # fmt: skip
+    return sum(norms[site] for site in sites) / len(sites) / len(features.features) ** 0.5

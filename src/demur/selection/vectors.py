@@ -81,10 +81,12 @@ def answer_means(
     sites: Sequence[Site],
     last: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    most: int | None = None,
 ) -> dict[Site, Float[Tensor, "n d_model"]]:
-    """The mean stream over each answer's tokens, prefilled ones among them (or over its `last` tokens), float32.
+    """The mean stream over each answer's tokens, prefilled ones among them, float32.
 
-    Raises InputError for an answer without a token.
+    last: over so many last tokens only. most: over so many first ones only. Raises InputError for an answer without a
+    token.
     """
     rows = [chat_row(engine.model, talk, answer) for talk, answer in talks]
     # Like lengths stand together, for batches are padded.
@@ -97,8 +99,9 @@ def answer_means(
             start = row.prompt_length if last is None else len(row.tokens) - last
             if start >= len(row.tokens):
                 raise InputError(f"the answer to {row.label!r} has no token; leave empty answers out.")
+            end = len(row.tokens) if most is None else min(len(row.tokens), start + most)
             for site in sites:
-                found[site][order[done]] = batch.tensors[site][at][start : len(row.tokens)].float().mean(0).cpu()
+                found[site][order[done]] = batch.tensors[site][at][start:end].float().mean(0).cpu()
             done += 1
         if progress is not None:
             progress(done, len(rows))
