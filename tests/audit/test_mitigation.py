@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from demur.audit import mitigation, power
 from demur.audit.measure import Judged
-from demur.audit.mitigation import behaviour_kept, change_removed
-from demur.audit.power import detectable
 from demur.errors import InputError
 from demur.stats import resampled
-from demur.types import Conversation, Generation, Message, Prompt, Verdict
+from demur.types import Conversation, Figure, Generation, Message, Prompt, Verdict
 
 
 def rows(complied, each=1, broken=0):
@@ -21,6 +20,23 @@ def rows(complied, each=1, broken=0):
         broken -= outcome == "incoherent"
         found.append(Judged(answer, Verdict(str(i), "rules", outcome)))
     return found
+
+
+def there(figure) -> Figure:
+    assert figure is not None
+    return figure
+
+
+def change_removed(*args) -> Figure:
+    return there(mitigation.change_removed(*args))
+
+
+def behaviour_kept(*args) -> Figure:
+    return there(mitigation.behaviour_kept(*args))
+
+
+def detectable(*args) -> Figure:
+    return there(power.detectable(*args))
 
 
 def table(n=40):
@@ -60,9 +76,9 @@ def test_where_cleaning_breaks_answers_nothing_is_removed():
 
 def test_a_vector_that_changes_nothing_has_no_share():
     some = {place: table()["unsteered", "attacked"] for place in table()}
-    assert change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c") is None
-    assert behaviour_kept([0.0, 0.0], [1.0, 1.0], "c") is None
-    assert detectable([rows([0, 1, 0, 1])], rows([0, 1, 0, 1]), "attacked", 1) is None
+    assert mitigation.change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c") is None
+    assert mitigation.behaviour_kept([0.0, 0.0], [1.0, 1.0], "c") is None
+    assert power.detectable([rows([0, 1, 0, 1])], rows([0, 1, 0, 1]), "attacked", 1) is None
 
 
 def test_behaviour_is_kept_in_the_mean_over_pairs():
