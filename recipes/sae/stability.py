@@ -86,7 +86,8 @@ def main() -> None:
             arms = [Arm("unsteered"),
                     Arm(f"suppress, {name}", multiply_features(found[name], here, doses.factor)),
                     Arm(f"clamp, {name}", clamp_features(found[name], here, doses.value))]  # fmt: skip
-            figures += table_figures(bench.run(arms, sets))
+            some = table_figures(bench.run(arms, sets))
+            figures += some if name == "shipped" else [f for f in some if f.arm != "unsteered"]
             if name != "shipped":
                 figures += overlap(name, (saes["shipped"], found["shipped"]), (sae, found[name]))
             effect = find(figures, f"suppress, {name}", "harmful", "compliance_rate", "unsteered")
