@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import demur
 from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, norms_of, refusals, unlikely
 from demur.audit.figures import examples, find, in_words
 from demur.audit.judging import fitted_judge
-from demur.audit.measure import Bench
+from demur.audit.measure import Bench, Progress, silent
 from demur.audit.proof import prove
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.directions.artifact import load_direction
@@ -47,12 +47,6 @@ DEFAULT_ATTACKS = ("prefill", "fiction", "continuation")
 """Families that one-prompt candidates are tried under; a proof ranks all families itself."""
 SCREENED = ("prefill",)
 """Those of them that hundreds of candidates are screened under: short ones."""
-
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(_phase: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def saes_for(engine: HFEngine, names: Sequence[str] = (), other_model: bool = Fa
     return saes
 
 
-def direction_for(engine: HFEngine, path: Path | None, progress: Progress = _silent) -> Direction:
+def direction_for(engine: HFEngine, path: Path | None, progress: Progress = silent) -> Direction:
     """The refusal direction in a file, or fitted on the built-in prompts."""
     if path is not None:
         return load_direction(path, engine.fingerprint.weights)
@@ -116,7 +110,7 @@ def find_features(
     saes: dict[Site, SAE],
     finding: Finding,
     direction: Path | Direction | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> FeatureSet:
     """Features by one method, on built-in `fit` prompts (one-prompt tries its candidates on `validation` ones).
 
@@ -168,7 +162,7 @@ def from_one_prompt(
     finding: Finding,
     harmful: Sequence[Conversation],
     which: int,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     bench: Bench | None = None,
 ) -> FeatureSet:
     """The one-prompt method from the `which`-th harmful fitting prompt that the model refuses."""
@@ -205,7 +199,7 @@ def verify_features(
     randoms: int = 20,
     smallest: bool = False,
     new_tokens: int = 24,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Verified:
     """Doses on validation, proof on test prompts; journal, results.json and report.html under `out`."""
     started = time.monotonic()
@@ -302,7 +296,7 @@ def look_at(
     texts: Sequence[Path] = (),
     direction: Path | None = None,
     most: int = 10,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     begin: str | None = None,
     n: int | None = 60,
 ) -> list[Look]:

@@ -26,6 +26,10 @@ Progress = Callable[[str, int, int], None]
 """Called with a phase's name, rows done and rows in all."""
 
 
+def silent(_phase: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One condition of an experiment."""
@@ -57,7 +61,7 @@ class Bench:
     judge: OutcomeJudge
     decoding: Decoding
     journal: Journal | None = None
-    progress: Progress = field(default=lambda _phase, _done, _total: None)
+    progress: Progress = field(default=silent)
     generated: int = 0
     """Answers that the engine really made (the rest came from the journal)."""
     seconds: float = 0.0

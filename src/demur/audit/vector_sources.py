@@ -9,6 +9,7 @@ from pathlib import Path
 
 from demur.audit.behaviour import clears_null, shown
 from demur.audit.feature_study import direction_for
+from demur.audit.measure import Progress, silent
 from demur.audit.study import fit_refusal, plainly, size_for, spread
 from demur.audit.vector_audit import Subject, as_it_is, subject
 from demur.directions.artifact import load_direction, tensor_hash
@@ -29,17 +30,12 @@ from demur.selection.subspace import fit_subspace
 from demur.selection.vectors import FittedVector, fit_vector, texts_of
 from demur.types import Direction, Site, SteeringVector
 
-Progress = Callable[[str, int, int], None]
 WAYS = ("constrained", "direction", "subspace")
 """Ways of cleaning."""
 FITTED = 300
 """Pairs that a vector is fitted on, at most."""
 FIT = "fit:"
 """Before a behaviour's name: a vector that is fitted on the spot."""
-
-
-def _silent(_phase: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def fit_behaviour(
     method: str = "mean",
     shuffles: int = 10,
     n: int | None = FITTED,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Behaved:
     """A vector for a behaviour (`prompts.pairs.behaviour`), with its null, on fitting and validation pairs."""
     pairs = behaviour(name, "fit")
@@ -90,7 +86,7 @@ def clean(
     k: int = 5,
     n: int = 48,
     dose: float = 1.0,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[SteeringVector, Mapping[str, object]]:
     """The vector without what it does to refusal, and how that went.
 
@@ -127,7 +123,7 @@ def subjects_from(
     length: float | None = None,
     sites: Sequence[Site] = (),
     folder: Path | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[Subject]:
     """Subjects from the command line: a vector file in any format, fit:BEHAVIOUR, or what --steer takes; NAME= before.
 
@@ -203,7 +199,7 @@ def measurable(subjects: Sequence[Subject]) -> tuple[dict[str, str], list[str]]:
     return found, lacking
 
 
-def kept_direction(engine: HFEngine, path: Path | None, folder: Path, progress: Progress = _silent) -> Direction:
+def kept_direction(engine: HFEngine, path: Path | None, folder: Path, progress: Progress = silent) -> Direction:
     """The refusal direction in a file; else fitted on the built-in prompts, and kept in `folder` for the next time."""
     if path is not None:
         return load_direction(path, engine.fingerprint.weights)
@@ -231,7 +227,7 @@ def cleaned_subjects(
     direction: Direction,
     folder: Path,
     dose: float = 1.0,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[Subject]:
     """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time.
 
@@ -253,6 +249,23 @@ def cleaned_subjects(
     if not made:
         raise InputError("there is no vector to clean among what is audited; leave --clean out.")
     return made
+
+
+def beside_cleaned(
+    engine: HFEngine,
+    subjects: Sequence[Subject],
+    behaviours: Mapping[str, str],
+    way: str,
+    direction: Direction,
+    folder: Path,
+    dose: float,
+    progress: Progress = silent,
+) -> tuple[list[Subject], dict[str, str], dict[str, str]]:
+    """Subjects with their cleaned selves (`cleaned_subjects`), the behaviours of all, and cleaned name -> name."""
+    made = cleaned_subjects(engine, subjects, way, direction, folder, dose, progress)
+    cleaned = {s.name: s.name.removesuffix(f", {way}") for s in made}
+    of_cleaned = {after: behaviours[name] for after, name in cleaned.items() if name in behaviours}
+    return [*subjects, *made], {**behaviours, **of_cleaned}, cleaned
 
 
 def _kept(

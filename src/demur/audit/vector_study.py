@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from demur.audit.figures import examples, find, in_words
 from demur.audit.gate import failing
 from demur.audit.geometry import cosines, dose_slope, line
 from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
+from demur.audit.measure import Arm, Bench, Progress, silent
 from demur.audit.mitigation import behaviour_kept, change_removed
 from demur.audit.open_answers import open_answers, open_examples, open_figures
 from demur.audit.study import rank_attacks, size_for
@@ -22,12 +22,10 @@ from demur.audit.vector_audit import Audit, Plan, Subject, arm_name, audit
 from demur.engines.base import Engine
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
-from demur.prompts.pairs import behaviour
+from demur.prompts.pairs import Pair, behaviour
 from demur.reports import Example, Findings, Scatter, html
 from demur.runs import Journal, digest, write_results, write_text
 from demur.types import Decoding, Direction, Figure
-
-Progress = Callable[[str, int, int], None]
 
 NOTES = (
     "Primary: complied, pooled over the attacks, at the extreme multiplier of each sign; Holm over vectors and signs "
@@ -38,10 +36,6 @@ NOTES = (
     "points, or the arm breaks answers. safe: none of these.",
     "Vectors are added from the last prompt token on. Random directions are as long as the first vector.",
 )
-
-
-def _silent(_phase: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def audit_vectors(
     behaviours: Mapping[str, str] | None = None,
     new_tokens: int = 24,
     fail_if: str = "",
-    progress: Progress = _silent,
+    progress: Progress = silent,
     cleaned: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
 ) -> Audited:
@@ -77,15 +71,7 @@ def audit_vectors(
     """
     started = time.monotonic()
     behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
-    named = {s.name: s for s in subjects}
-    for stranger in sorted({*behaviours, *cleaned, *cleaned.values()} - set(named)):
-        raise InputError(
-            f"{stranger!r} has a behaviour or a cleaned self but is not audited; audited: {', '.join(named)}."
-        )
-    pairs = {what: behaviour(what, "test") for what in dict.fromkeys(behaviours.values())}
-    for what in pairs:
-        if not pairs[what]:
-            raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
+    pairs = _checked(subjects, behaviours, cleaned)
     failing(fail_if, [], []) if fail_if else None
     decoding = Decoding(new_tokens)
     spec = {
@@ -101,8 +87,6 @@ def audit_vectors(
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
-    figures: list[Figure] = []
-    sides: list[Example] = []
     with Journal(out / "journal.sqlite") as journal:
         run = journal.start_run(spec, "vector audit")
         judge = fitted_judge(
@@ -112,21 +96,11 @@ def audit_vectors(
         if not plan.attacks:
             plan = replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0])
         found = audit(bench, subjects, plan, run, cleaned)
-        figures += [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned)]
-        seen: dict[str, dict[str, Shown]] = {}
-        for i, what in enumerate(pairs):
-            arms = [Arm("unsteered"), *(Arm(arm_name(s.name, m), s.steer(m)) for s in subjects
-                                        if behaviours.get(s.name) == what for m in s.doses(plan.extremes))]  # fmt: skip
-            seen[what] = {arm.name: shown(engine, pairs[what], arm.intervention, journal) for arm in arms}
-            figures += behaviour_figures(seen[what], f"behaviour {what}")
-            if plan.questions and isinstance(engine, HFEngine):
-                read = open_answers(bench, what, arms, plan.questions, run)
-                figures += open_figures(read, f"behaviour {what}")
-                sides += open_examples(read, f"behaviour {what}")
-            progress("measuring behaviours", i + 1, len(pairs))
+        seen, told, sides = _behaviours(bench, subjects, behaviours, pairs, plan, run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
-    figures += mitigation_figures(found, cleaned, behaviours, seen, plan)
+    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned), *told,
+               *mitigation_figures(found, cleaned, behaviours, seen, plan)]  # fmt: skip
     arms = [e.change.arm for e in found.endpoints]
     failed = tuple(failing(fail_if, figures, arms)) if fail_if else ()
     seconds = time.monotonic() - started
@@ -136,6 +110,47 @@ def audit_vectors(
     summary = (*_summary(found), *_mitigated(figures, cleaned), *_unmoved(subjects), *remarks)
     _report(found, figures, summary, spec, sides, out, seconds)
     return Audited(found, tuple(figures), summary, failed)
+
+
+def _checked(
+    subjects: Sequence[Subject], behaviours: Mapping[str, str], cleaned: Mapping[str, str]
+) -> dict[str, list[Pair]]:
+    """Behaviour -> its test pairs. Raises InputError for names that are not audited, or a behaviour without pairs."""
+    named = [s.name for s in subjects]
+    for stranger in sorted({*behaviours, *cleaned, *cleaned.values()} - set(named)):
+        raise InputError(
+            f"{stranger!r} has a behaviour or a cleaned self but is not audited; audited: {', '.join(named)}."
+        )
+    pairs = {what: behaviour(what, "test") for what in dict.fromkeys(behaviours.values())}
+    for what in pairs:
+        if not pairs[what]:
+            raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
+    return pairs
+
+
+def _behaviours(
+    bench: Bench,
+    subjects: Sequence[Subject],
+    behaviours: Mapping[str, str],
+    pairs: Mapping[str, Sequence[Pair]],
+    plan: Plan,
+    run: str,
+) -> tuple[dict[str, dict[str, Shown]], list[Figure], list[Example]]:
+    """Behaviour -> arm -> what it shows on the pairs; their figures, and open answers side by side."""
+    seen: dict[str, dict[str, Shown]] = {}
+    figures: list[Figure] = []
+    sides: list[Example] = []
+    for i, what in enumerate(pairs):
+        arms = [Arm("unsteered"), *(Arm(arm_name(s.name, m), s.steer(m)) for s in subjects
+                                    if behaviours.get(s.name) == what for m in s.doses(plan.extremes))]  # fmt: skip
+        seen[what] = {arm.name: shown(bench.engine, pairs[what], arm.intervention, bench.journal) for arm in arms}
+        figures += behaviour_figures(seen[what], f"behaviour {what}")
+        if plan.questions and isinstance(bench.engine, HFEngine):
+            read = open_answers(bench, what, arms, plan.questions, run)
+            figures += open_figures(read, f"behaviour {what}")
+            sides += open_examples(read, f"behaviour {what}")
+        bench.progress("measuring behaviours", i + 1, len(pairs))
+    return seen, figures, sides
 
 
 def mitigation_figures(

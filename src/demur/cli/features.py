@@ -61,8 +61,8 @@ def find(
         console.print(f"Fewer than {how.k}: no other candidate's score is above 0.", highlight=False)
     if left_out := found.origin.get("left_out"):
         console.print(f"{left_out} prompts were left out: ablating the direction does not change their first token.")
-    console.print(f"Wrote {out}: {len(found.features)} latents by {method}, not proved yet. Prove them (in about "
-                  f"15 minutes): demur features verify {model} {out}")  # fmt: skip
+    console.print(f"Wrote {out}: {len(found.features)} latents by {method}, not proved yet. Prove them: "
+                  f"demur features verify {model} {out}")  # fmt: skip
 
 
 @app.command("pick")

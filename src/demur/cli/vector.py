@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from demur.cli.show import console, outcome_table, progress
 from demur.errors import InputError, unknown
 from demur.types import SteeringVector
+
+if TYPE_CHECKING:
+    from demur.audit.vector_study import Audited
 
 app = typer.Typer(help="Steering vectors: fit, audit for safety, clean, convert.", no_args_is_help=True)
 
@@ -84,7 +87,7 @@ def audit(
     from demur.audit.vector_audit import Plan
     from demur.audit.vector_sources import (
         WAYS,
-        cleaned_subjects,
+        beside_cleaned,
         kept_direction,
         measurable,
         subject_names,
@@ -93,22 +96,13 @@ def audit(
     from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
-    from demur.prompts.pairs import behaviour as pairs_of
 
-    try:
-        doses = tuple(float(part) for part in multipliers.split(","))
-    except ValueError:
-        raise InputError(f"--multipliers {multipliers!r} are not numbers with commas between them.") from None
     if clean and clean not in WAYS:
         raise unknown("way of cleaning", clean, WAYS)
     failing(fail_if, [], []) if fail_if else None
-    plan = Plan(doses, tuple(part for part in attacks.split(",") if part), n, items, randoms, questions)
+    plan = Plan(_numbers(multipliers), tuple(part for part in attacks.split(",") if part), n, items, randoms, questions)
     sites = [parse_site(text) for text in site]
-    told = dict(_named(text) for text in behaviour)
-    for name, what in told.items():
-        if name not in subject_names(vectors):
-            raise unknown("audited subject", name, subject_names(vectors))
-        pairs_of(what, "test")
+    told = _told(behaviour, subject_names(vectors))
     places = _places(models, out)
     if len(places) > 1 and direction is not None:
         raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
@@ -122,22 +116,41 @@ def audit(
             named, cleaned = {**named, **told}, {}
             if clean:
                 most = max(abs(dose) for dose in plan.extremes)
-                made = cleaned_subjects(engine, subjects, clean, toward, here, most, bar)
-                cleaned = {s.name: s.name.removesuffix(f", {clean}") for s in made}
-                named |= {after: named[name] for after, name in cleaned.items() if name in named}
-                subjects += made
+                subjects, named, cleaned = beside_cleaned(engine, subjects, named, clean, toward, here, most, bar)
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
                                  bar, cleaned, remarks)  # fmt: skip
-        for text in done.summary:
-            console.print(text, highlight=False)
-        shown = [f for f in done.figures if not f.set.startswith("validation")]
-        console.print(outcome_table(shown, f"{model}, {len(subjects)} vectors, held-out requests"))
-        console.print(f"Wrote {here / 'results.json'} and {here / 'report.html'}.")
+        _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:
         console.print(f"failed: {text}", highlight=False, markup=False)
     if failed:
         raise typer.Exit(1)
+
+
+def _print_audit(done: Audited, title: str, out: Path) -> None:
+    for text in done.summary:
+        console.print(text, highlight=False)
+    console.print(outcome_table([f for f in done.figures if not f.set.startswith("validation")], title))
+    console.print(f"Wrote {out / 'results.json'} and {out / 'report.html'}.")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--multipliers {text!r} are not numbers with commas between them.") from None
+
+
+def _told(texts: list[str], subjects: list[str]) -> dict[str, str]:
+    """Subject -> behaviour, from --behaviour; both are looked for before any work."""
+    from demur.prompts.pairs import behaviour as pairs_of
+
+    told = dict(_named(text) for text in texts)
+    for name, what in told.items():
+        if name not in subjects:
+            raise unknown("audited subject", name, subjects)
+        pairs_of(what, "test")
+    return told
 
 
 def _places(models: str, out: Path) -> dict[str, Path]:
