@@ -16,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from demur.audit.behaviour import shown
+from demur.attacks import attack
+from demur.audit.behaviour import log_odds
 from demur.audit.feature_study import direction_for
-from demur.audit.figures import find
+from demur.audit.figures import deltas, find, requests
 from demur.audit.geometry import gain_over_zero, left_out, line
+from demur.audit.judging import fitted_judge
+from demur.audit.measure import Arm, Bench
 from demur.audit.mitigation import change_removed
-from demur.audit.study import PRICE, plainly, spread
+from demur.audit.study import BROKEN, PRICE, plainly, rank_attacks, size_for, spread
 from demur.audit.vector_audit import Plan, random_subjects, subject
 from demur.audit.vector_sources import (
     FIT,
@@ -34,19 +37,22 @@ from demur.audit.vector_sources import (
 from demur.audit.vector_study import Audited, audit_vectors
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
+from demur.interventions import add, at
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
-from demur.runs import Target
+from demur.runs import Journal, Target
 from demur.selection.clean import steered
 from demur.selection.openings import measure_openings
-from demur.types import Direction, Figure, Site, SteeringVector
+from demur.stats import paired_difference
+from demur.types import Decoding, Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 
 MODEL = "smollm2-refuser"
 SITE = Site(14, "pre")
-LENGTH = 0.2
-"""Of the median activation norm: the common length of all vectors here, at multiplier 1."""
+LENGTHS = (0.05, 0.075, 0.1, 0.15, 0.2)
+LENGTH = 0.1
+"""Of the median activation norm: the common length of all vectors here, at multiplier 1. Part 0 chose it."""
 DOSES = (-1.5, -0.75, 0.75, 1.5)
 COSINES = (-0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
@@ -86,6 +92,40 @@ def planted(of: Sequence[SteeringVector]) -> dict[str, SteeringVector]:
         turned = (cosine * axis + (1 - cosine**2) ** 0.5 * across) * value.norm()
         made[f"planted {cosine:+.1f}"] = replace(of[i % len(of)], vectors={SITE: turned})
     return made
+
+
+def lengths(out: Path, quick: bool) -> Part:
+    """0: how long vectors may be: the longest common length that costs, on attacked validation requests and averaged
+    over vectors and signs, at most PRICE more broken answers at the extreme multipliers."""
+    found = natural(out, [f"caa:{name}" for name in CAA[: 1 if quick else 7 : 2]])
+    decoding = Decoding(24)
+    with Journal(out / "journal.sqlite") as journal:
+        judge = fitted_judge(engine(), decoding, journal)
+        bench = Bench(engine(), judge, decoding, journal, say)
+        families = rank_attacks(bench, size_for(MODEL), "")[0]
+        prompts = spread(builtin("harmful", "validation"), 4 if quick else 14)
+        talks = [attack(prompt, family) for family in families for prompt in prompts]
+        arms = {
+            (share, name, end): Arm(f"{name} {share} x{end:+g}", at("from-last", add(vector, end * share / LENGTH)))
+            for share in LENGTHS
+            for name, vector in found.items()
+            for end in (DOSES[0], DOSES[-1])
+        }
+        table = bench.run([Arm("unsteered"), *arms.values()], {"attacked": talks})
+    figures = []
+    base = [row for row in table["unsteered", "attacked"] for _ in range(2 * len(found))]
+    for share in LENGTHS:
+        some = [table[arm.name, "attacked"] for (length, _, _), arm in arms.items() if length == share]
+        rows = [row for same in zip(*some, strict=True) for row in same]
+        figures += deltas(f"length {share}", "unsteered", "validation attacked", rows, base)
+        hits = [[float(row.verdict.outcome in BROKEN) for row in arm] for arm in (rows, base)]
+        value, low, high = paired_difference(*hits, requests(rows))
+        figures.append(Figure(f"length {share}", "unsteered", "validation attacked", "broken_rate", value, len(rows),
+                              "paired answers", low, high))  # fmt: skip
+    fitting = [s for s in LENGTHS if find(figures, f"length {s}", "validation attacked", "broken_rate").value <= PRICE]
+    figures.append(plain("all vectors", "validation", "length", max(fitting, default=0.0), len(found)))
+    return figures, [Target("0", "the length used is within the one chosen", "all vectors", "validation", "length",
+                            ">=", LENGTH)]  # fmt: skip
 
 
 def wide(out: Path, quick: bool) -> Part:
@@ -237,7 +277,7 @@ def promised(
             arms = [steered(vectors[name], dose) for dose in (1.0, -1.0)]
             changes = [openings.scores(engine(), talks, arm) - base for arm in arms]
             sizes.append(float(np.mean([abs(float(change.mean())) for change in changes])))
-            ends = [np.mean(shown(engine(), held, arm).log_odds) for arm in arms]
+            ends = [np.mean(odds) for odds in log_odds(engine(), held, arms)]
             effects.append(float(ends[0] - ends[1]))
         gone.append(1 - sizes[1] / sizes[0])
         left.append(effects[1] / effects[0])
@@ -292,6 +332,7 @@ def trips(out: Path, quick: bool) -> Part:
 
 
 PARTS: dict[str, Callable[[Path, bool], Part]] = {
+    "0": lengths,
     "1": wide,
     "2": other_model,
     "3": geometry,

@@ -18,9 +18,8 @@ def pairs(use, n=6):
 def test_a_fitted_vector_moves_the_log_odds_its_way(tiny):
     engine = tiny("llama").engine
     vector = fit_vector(engine, pairs("fit"), [Site(1, "post")], shuffles=0).vector
-    seen = {"unsteered": shown(engine, pairs("test"))}
-    for dose in (-2.0, 2.0):
-        seen[f"x{dose:+g}"] = shown(engine, pairs("test"), at("from-last", add(vector, dose)))
+    arms = {"unsteered": None, **{f"x{dose:+g}": at("from-last", add(vector, dose)) for dose in (-2.0, 2.0)}}
+    seen = dict(zip(arms, shown(engine, pairs("test"), list(arms.values())), strict=True))
     figures = behaviour_figures(seen, "sea")
     assert find(figures, "x+2", "sea", "log_odds", "unsteered").value > 0
     assert find(figures, "x-2", "sea", "log_odds", "unsteered").value < 0
@@ -29,7 +28,7 @@ def test_a_fitted_vector_moves_the_log_odds_its_way(tiny):
 def test_log_odds_are_a_token_and_letters_are_compared(tiny):
     engine = tiny("llama").engine
     (pair,) = pairs("test", 1)
-    found = shown(engine, [pair])
+    (found,) = shown(engine, [pair])
     from demur.selection.vectors import asked
 
     rows = engine.logprobs([(asked(pair), pair.matching), (asked(pair), pair.other)])
@@ -37,6 +36,15 @@ def test_log_odds_are_a_token_and_letters_are_compared(tiny):
     assert found.log_odds[0] == pytest.approx(means[0] - means[1], abs=1e-5)
     rows = engine.logprobs([(asked(pair, "letter"), "(A"), (asked(pair, "letter"), "(B")])
     assert found.letters == (sum(rows[0]) > sum(rows[1]),)
+
+
+def test_arms_measured_together_are_what_each_is_alone(tiny):
+    engine = tiny("llama").engine
+    vector = fit_vector(engine, pairs("fit"), [Site(1, "post")], shuffles=0).vector
+    arms = [None, at("from-last", add(vector, 2.0)), add(vector, -1.0), at("from-last", add(vector, 0.5))]
+    for together, arm in zip(shown(engine, pairs("test"), arms), arms, strict=True):
+        (alone,) = shown(engine, pairs("test"), [arm])
+        assert together.log_odds == pytest.approx(alone.log_odds, abs=1e-4)
 
 
 def test_letters_have_their_share_and_changes_are_paired():
@@ -64,12 +72,12 @@ def test_a_vector_clears_its_null_only_the_right_way():
 def test_what_the_journal_has_is_not_measured_again(tiny, tmp_path, monkeypatch):
     engine = tiny("llama").engine
     with Journal(tmp_path / "j.sqlite") as journal:
-        first = shown(engine, pairs("test"), None, journal)
+        first = shown(engine, pairs("test"), [None], journal)
 
         def called(*_args, **_more):
             raise AssertionError("the model was called")
 
         monkeypatch.setattr(engine, "logprobs", called)
-        assert shown(engine, pairs("test"), None, journal) == first
+        assert shown(engine, pairs("test"), [None], journal) == first
         with pytest.raises(AssertionError, match="the model was called"):
-            shown(engine, pairs("test", 4), None, journal)
+            shown(engine, pairs("test", 4), [None], journal)

@@ -217,3 +217,17 @@ def test_a_context_near_the_models_limit_is_scored_beside_short_ones_with_long_a
         apart = [*score(one.loaded, near), *score(one.loaded, short)]
     for a, b in zip(together, apart, strict=True):
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt2"])
+def test_answers_that_begin_alike_under_several_interventions_are_what_each_is_alone(tiny, talk, family):
+    one = tiny(family)
+    arms = list(ARMS.values()) if family != "gpt2" else [None, STEER, at("generated", STEER)]
+    talks = [talk("Hi"), talk("How do I bake bread?", prefill="Here is how")]
+    texts = ["one two three four five six", "one two three", "one two three four nine", "bread", "one"]
+    pairs, steers = zip(*(((t, text), arm) for t in talks for text in texts for arm in arms), strict=True)
+    together = one.engine.logprobs(pairs, steers)
+    for pair, steer, row in zip(pairs, steers, together, strict=True):
+        assert row == pytest.approx(one.engine.logprobs([pair], steer)[0], abs=1e-4)
+    with pytest.raises(InputError, match="2 interventions for 20 conversations"):
+        one.engine.logprobs(pairs[:20], [None, STEER])

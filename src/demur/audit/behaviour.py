@@ -27,9 +27,28 @@ class Shown:
 
 
 def shown(
-    engine: Engine, pairs: Sequence[Pair], how: Intervention | None = None, journal: Journal | None = None
-) -> Shown:
-    """Both measures under an intervention; what the journal has is not measured again.
+    engine: Engine,
+    pairs: Sequence[Pair],
+    hows: Sequence[Intervention | None] = (None,),
+    journal: Journal | None = None,
+) -> list[Shown]:
+    """Both measures under each intervention; what the journal has is not measured again.
+
+    Raises InputError for pairs that were for fitting.
+    """
+    texts, letters = (log_odds(engine, pairs, hows, read, journal) for read in ("text", "letter"))
+    return [Shown(text, tuple(odds > 0 for odds in letter)) for text, letter in zip(texts, letters, strict=True)]
+
+
+def log_odds(
+    engine: Engine,
+    pairs: Sequence[Pair],
+    hows: Sequence[Intervention | None],
+    read: str = "text",
+    journal: Journal | None = None,
+) -> list[tuple[float, ...]]:
+    """Under each intervention, of each pair: mean log-probability a token of the matching answer, less that of the
+    other. All interventions are measured together, so that they share the passes over the questions.
 
     Raises InputError for pairs that were for fitting.
     """
@@ -39,18 +58,23 @@ def shown(
             f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
         )
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
-             "engine": asdict(engine.fingerprint), "intervention": spec_of(how), "sources": source_hash()}  # fmt: skip
-    keys = {read: digest({**about, "read": read}) for read in ("text", "letter")}
-    found = journal.scores(keys.values()) if journal is not None else {}
-    for read, key in keys.items():
-        if key in found:
-            continue
-        rows = engine.logprobs([(asked(p, read), side) for p in pairs for side in answers(p, read)], how)
+             "engine": asdict(engine.fingerprint), "sources": source_hash(), "read": read}  # fmt: skip
+    keys = [digest({**about, "intervention": spec_of(how)}) for how in hows]
+    found = journal.scores(keys) if journal is not None else {}
+    missing = {key: how for key, how in zip(keys, hows, strict=True) if key not in found}
+    if missing:
+        sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]
+        steers = [how for _ in sides for how in missing.values()]
+        rows = engine.logprobs([side for side in sides for _ in missing], steers)
         means = [sum(row) / len(row) for row in rows]
-        found[key] = [a - b for a, b in zip(means[::2], means[1::2], strict=True)]
+        fresh = {}
+        for i, key in enumerate(missing):
+            own = means[i :: len(missing)]
+            fresh[key] = [a - b for a, b in zip(own[::2], own[1::2], strict=True)]
         if journal is not None:
-            journal.add_scores({key: found[key]})
-    return Shown(tuple(found[keys["text"]]), tuple(odds > 0 for odds in found[keys["letter"]]))
+            journal.add_scores(fresh)
+        found = {**found, **fresh}
+    return [tuple(found[key]) for key in keys]
 
 
 def behaviour_figures(seen: Mapping[str, Shown], name: str, baseline: str = "unsteered") -> list[Figure]:

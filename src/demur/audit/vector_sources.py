@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from demur.audit.behaviour import clears_null, shown
+from demur.audit.behaviour import clears_null, log_odds
 from demur.audit.feature_study import direction_for
 from demur.audit.measure import Progress, silent
 from demur.audit.study import fit_refusal, plainly, size_for, spread
@@ -67,11 +67,10 @@ def fit_behaviour(
                         lambda done, total: progress("reading pairs", done, total))  # fmt: skip
     held = behaviour(name, "validation")
     vectors = [fitted.vector, *fitted.nulls]
-    effects = []
-    for i, vector in enumerate(vectors):
-        ends = [shown(engine, held, steered(vector, dose)).log_odds for dose in (1.0, -1.0)]
-        effects.append(sum(a - b for a, b in zip(*ends, strict=True)) / (2 * len(held)))
-        progress("measuring the effect", i + 1, len(vectors))
+    progress("measuring the effect", 0, len(vectors))
+    odds = log_odds(engine, held, [steered(vector, dose) for vector in vectors for dose in (1.0, -1.0)])
+    effects = [(sum(up) - sum(down)) / (2 * len(held)) for up, down in zip(odds[::2], odds[1::2], strict=True)]
+    progress("measuring the effect", len(vectors), len(vectors))
     clears = clears_null(effects[0], effects[1:]) if shuffles else False
     made = replace(fitted.vector, origin={**fitted.vector.origin, "behaviour": name, "effect": effects[0],
                                           "null_effects": effects[1:], "clears_null": clears})  # fmt: skip

@@ -143,7 +143,8 @@ def _behaviours(
     for i, what in enumerate(pairs):
         arms = [Arm("unsteered"), *(Arm(arm_name(s.name, m), s.steer(m)) for s in subjects
                                     if behaviours.get(s.name) == what for m in s.doses(plan.extremes))]  # fmt: skip
-        seen[what] = {arm.name: shown(bench.engine, pairs[what], arm.intervention, bench.journal) for arm in arms}
+        each = shown(bench.engine, pairs[what], [arm.intervention for arm in arms], bench.journal)
+        seen[what] = dict(zip([arm.name for arm in arms], each, strict=True))
         figures += behaviour_figures(seen[what], f"behaviour {what}")
         if plan.questions and isinstance(bench.engine, HFEngine):
             read = open_answers(bench, what, arms, plan.questions, run)

@@ -69,9 +69,7 @@ class Engine(Protocol):
         """Answers in the order of the requests. Rows may have different interventions."""
         ...
 
-    def logprobs(
-        self, pairs: Sequence[tuple[Conversation, str]], intervention: Intervention | None = None
-    ) -> list[list[float]]:
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
         """Log-probability of each token of each answer after its conversation."""
         ...
 

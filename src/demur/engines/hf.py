@@ -106,17 +106,19 @@ class HFEngine:
         return self.model.tokenizer.decode(answer.tokens, skip_special_tokens=True)
 
     @torch.inference_mode()
-    def logprobs(
-        self, pairs: Sequence[tuple[Conversation, str]], intervention: Intervention | None = None
-    ) -> list[list[float]]:
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
         """Log-probability of each token of each answer after its conversation (the prefill included)."""
-        self.check(intervention)
+        steers = one_each(intervention, len(pairs))
+        for steer in {id(steer): steer for steer in steers}.values():
+            self.check(steer)
+        rows: dict[int, Row] = {}
         wanted = []
-        for conversation, answer in pairs:
-            row = row_of(self.model, conversation)
-            tokens = tuple(answer_tokens(self.model, answer))
-            wanted.append(Continuation(row.tokens, tokens, row.label, len(row.tokens) - row.prompt_length))
-        return [list(scored.logprobs) for scored in score(self.model, wanted, intervention)]
+        for (conversation, answer), steer in zip(pairs, steers, strict=True):
+            if id(conversation) not in rows:
+                rows[id(conversation)] = row_of(self.model, conversation)
+            row, tokens = rows[id(conversation)], tuple(answer_tokens(self.model, answer))
+            wanted.append(Continuation(row.tokens, tokens, row.label, len(row.tokens) - row.prompt_length, steer))
+        return [list(scored.logprobs) for scored in score(self.model, wanted)]
 
     @torch.inference_mode()
     def items(self, items: Sequence[Item], intervention: Intervention | None = None) -> list[list[Scored]]:
@@ -129,8 +131,8 @@ class HFEngine:
                 raise InputError(f"item {item.id!r} has an empty query; give it a text.")
             for choice in item.choices:
                 answer = choice if choice[:1].isspace() else " " + choice
-                wanted.append(Continuation(context, tuple(answer_tokens(self.model, answer)), item.id))
-        scored = iter(score(self.model, wanted, intervention))
+                wanted.append(Continuation(context, tuple(answer_tokens(self.model, answer)), item.id, 0, intervention))
+        scored = iter(score(self.model, wanted))
         return [[next(scored) for _ in item.choices] for item in items]
 
     @torch.inference_mode()
@@ -155,11 +157,11 @@ class HFEngine:
         self.check(intervention)
         rows = [row_of(self.model, c) for c in conversations]
         wanted = [
-            Continuation(row.tokens, opening, row.label, len(row.tokens) - row.prompt_length)
+            Continuation(row.tokens, opening, row.label, len(row.tokens) - row.prompt_length, intervention)
             for row in rows
             for opening in openings
         ]
-        totals = [scored.total for scored in score(self.model, wanted, intervention)]
+        totals = [scored.total for scored in score(self.model, wanted)]
         return torch.tensor(totals).view(len(rows), len(openings))
 
     @torch.inference_mode()

@@ -157,15 +157,13 @@ class MockEngine:
             found.append(Generation("", c, " ".join(words), ids, self.tokens(c)[1], finish, request.arm))
         return found
 
-    def logprobs(
-        self, pairs: Sequence[tuple[Conversation, str]], intervention: Intervention | None = None
-    ) -> list[list[float]]:
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
         """A word is likely when the conversation has it, likelier still when it was just said."""
         self.calls["logprobs"] += 1
         found = []
-        for c, answer in pairs:
+        for (c, answer), steer in zip(pairs, one_each(intervention, len(pairs)), strict=True):
             asked, said = {w for m in c.messages for w in _words(m.content)}, _words(answer)
-            push = self._push(c, intervention)
+            push = self._push(c, steer)
             base = [-0.2 if w in said[max(0, i - 3) : i] else -1.5 if w in asked else -4.0 for i, w in enumerate(said)]
             found.append([b - 0.3 * _jitter(w) - 0.2 * push for b, w in zip(base, said, strict=True)])
         return found

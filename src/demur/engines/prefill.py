@@ -59,18 +59,18 @@ class Prefill:
 
     def run(self, wave: Sequence[int], store: Store, base: int) -> list[Seat]:
         """Fill store rows base, base+1, ... with the wave's prompts; returns their seats in that order."""
-        late: dict[object, list[int]] = {}
+        forked: dict[object, list[int]] = {}
         early: dict[object, list[int]] = {}
         for index in wave:
             row = self.rows[index]
             # A prefilled answer may spell what another prompt says: the length tells them apart.
-            (late if _late(row.intervention) else early).setdefault((row.tokens, row.prompt_length), []).append(index)
-        alone = [row for kind in (late, early) for same in kind.values() if len(same) == 1 for row in same]
+            (forked if late(row.intervention) else early).setdefault((row.tokens, row.prompt_length), []).append(index)
+        alone = [row for kind in (forked, early) for same in kind.values() if len(same) == 1 for row in same]
         alone.sort(key=lambda row: (-len(self.rows[row].tokens), row))
         seats: list[Seat] = []
         for batch in _batches(alone, self.rows):
             seats += self._plain(batch, store, base + len(seats))
-        for kind, fork in ((late, self._fork_late), (early, self._fork_early)):
+        for kind, fork in ((forked, self._fork_late), (early, self._fork_early)):
             groups = [same for same in kind.values() if len(same) > 1]
             for some in _grouped(groups, self.rows):
                 seats += fork(some, store, base + len(seats))
@@ -148,7 +148,8 @@ class Prefill:
         return [Seat(row, len(self.rows[row].tokens), logits=logits[i]) for i, row in enumerate(order)]
 
 
-def _late(intervention: Intervention | None) -> bool:
+def late(intervention: Intervention | None) -> bool:
+    """Whether it leaves everything before the last prompt token alone."""
     return intervention is None or not intervention.sites or intervention.reach != "all"
 
 
@@ -159,7 +160,7 @@ def _first_layer(intervention: Intervention | None) -> int:
 
 def _prompt_key(row: Row) -> object:
     """Rows of equal key leave the common prefix alike."""
-    if row.intervention is None or _late(row.intervention):
+    if row.intervention is None or late(row.intervention):
         return 0
     return id(row.intervention), row.prompt_length if _counts_back(row.intervention.shape()) else 0
 

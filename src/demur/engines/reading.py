@@ -96,8 +96,10 @@ def tokens_of(batch: Activations, site: Site, skip: int = 1) -> Tensor:
 def passage_logprobs(model: LoadedModel, rows: Sequence[Row], intervention: Intervention | None = None) -> list[Scored]:
     """Log-probability of every token of each passage but its first, given those before it."""
     # A continuation's prompt ends `prefill` tokens before its context does; here it ends after the context.
-    wanted = [Continuation(row.tokens[:1], row.tokens[1:], row.label, 1 - row.prompt_length) for row in rows]
-    return score(model, wanted, intervention)
+    wanted = [
+        Continuation(row.tokens[:1], row.tokens[1:], row.label, 1 - row.prompt_length, intervention) for row in rows
+    ]
+    return score(model, wanted)
 
 
 @torch.inference_mode()

@@ -77,13 +77,16 @@ class Pass:
     """What the queries of one forward see.
 
     rows: the store's rows this batch stands in. start: absolute position of the first query column
-    (the same for all rows). positions: instead, each row's own, [rows].
+    (the same for all rows). positions: instead, each row's own, [rows]. tree: which of this pass's columns each of them
+    sees, [rows, q, q], where they are no line but a tree; depths: how far behind `positions` each stands, [rows, q].
     """
 
     rows: slice = field(default_factory=lambda: slice(0, 0))
     start: int = 0
     positions: Tensor | None = None
     seen: int = 0
+    depths: Tensor | None = None
+    tree: Tensor | None = None
     masks: dict[tuple[int, int, int], Tensor | None] = field(default_factory=dict)
 
     def mask(self, queries: int, keys: int, window: int, like: Tensor) -> Tensor | None:
@@ -96,14 +99,30 @@ class Pass:
         if self.positions is None and self.start == 0 and (not window or keys <= window):
             return None
         column = torch.arange(keys, device=like.device)
-        if self.positions is None:
-            at = (self.start + torch.arange(queries, device=like.device))[None, None, :, None]
+        if self.tree is not None:
+            seen = self._branches(column, window)
         else:
-            at = self.positions[:, None, None, None] + torch.arange(queries, device=like.device)[:, None]
-        seen = column <= at
-        if window:
-            seen = seen & (column > at - window)
+            if self.positions is None:
+                at = (self.start + torch.arange(queries, device=like.device))[None, None, :, None]
+            else:
+                at = self.positions[:, None, None, None] + torch.arange(queries, device=like.device)[:, None]
+            seen = column <= at
+            if window:
+                seen = seen & (column > at - window)
         return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, float("-inf"))
+
+    def _branches(self, column: Tensor, window: int) -> Tensor:
+        """What the columns of a tree see, [rows, 1, queries, keys]: all before the pass, and their own line in it."""
+        assert self.positions is not None and self.depths is not None and self.tree is not None
+        rows, queries, _ = self.tree.shape
+        own = self.positions[:, None] + torch.arange(queries, device=column.device)
+        seen = (column < self.positions[:, None])[:, None].repeat(1, queries, 1)
+        seen.scatter_(2, own[:, None].expand(rows, queries, queries), self.tree)
+        if window:
+            at = self.positions[:, None] + self.depths
+            place = column.repeat(rows, 1).scatter_(1, own, at)
+            seen &= place[:, None] > at[:, :, None] - window
+        return seen[:, None]
 
 
 def attend(

@@ -46,7 +46,8 @@ def forward(
     """
     seeing = Pass() if seeing is None else seeing
     if seeing.positions is not None:
-        position_ids = seeing.positions[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        behind = torch.arange(ids.shape[1], device=ids.device) if seeing.depths is None else seeing.depths
+        position_ids = seeing.positions[:, None] + behind
         # A row's padding may lie beyond the last position that the model has an embedding for.
         if limit := getattr(model.model.config, "max_position_embeddings", None):
             position_ids = position_ids.clamp(max=limit - 1)
