@@ -26,7 +26,7 @@ from demur.selection.vectors import answer_means, answers, asked, contrasts, tex
 from demur.stats import clustered_share, paired_difference
 from demur.types import Conversation, Figure, Generation, Site
 
-FITTED = 300
+FITTED = 100
 """Pairs that the probe is fitted on, at most."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from demur.attacks import attack, names
 from demur.audit.figures import accuracy_figures, deltas, requests, shares, table_figures
@@ -24,6 +25,8 @@ from demur.selection.direction import Fit, Grid, fit_direction
 from demur.selection.kept import kept
 from demur.stats import bootstrap_pvalue, holm
 from demur.types import Conversation, Direction, Figure, Prompt, Use
+
+Row = TypeVar("Row")
 
 BROKEN = ("off-topic", "incoherent")
 PRICE = 0.05
@@ -118,7 +121,7 @@ class Study:
     """The primary endpoints, named before any run; every other figure is exploratory."""
 
 
-def spread(rows: Sequence[Prompt], n: int | None) -> list[Prompt]:
+def spread(rows: Sequence[Row], n: int | None) -> list[Row]:
     """n rows evenly over a list, so that every category is there."""
     return list(rows) if n is None or n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]
 

@@ -14,7 +14,7 @@ from demur.audit.doses import share
 from demur.audit.figures import accuracy_figures, deltas, requests, table_figures
 from demur.audit.measure import Arm, Bench, Table
 from demur.audit.power import detectable
-from demur.audit.study import BROKEN, PRICE, Size, test_sets
+from demur.audit.study import BROKEN, PRICE, Size, spread, test_sets
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
@@ -61,6 +61,8 @@ class Plan:
     """Attack families; "plain" is always there."""
     n: int | None = 100
     """Test requests of each kind; None: all."""
+    benign: int | None = None
+    """Of these, borderline and plain ones, each; None: as many."""
     items: int = 200
     randoms: int = 5
     """Random directions at each extreme multiplier."""
@@ -135,7 +137,10 @@ def audit(bench: Bench, subjects: Sequence[Subject], plan: Plan, run: str = "", 
     noise = {} if like is None else {arm_name(s.name, m): s.steer(m) for m in plan.extremes
                                      for s in random_subjects(like, plan.randoms, plan.seed)}  # fmt: skip
     arms = [Arm("unsteered"), *(Arm(name, how) for name, how in {**steered, **noise}.items())]
-    sets = {name: rows for name, rows in test_sets(plan.attacks, Size(test=plan.n)).items() if rows}
+    sets = test_sets(plan.attacks, Size(test=plan.n))
+    if plan.benign is not None:
+        sets |= {name: spread(sets[name], plan.benign) for name in ("borderline", "plain")}
+    sets = {name: rows for name, rows in sets.items() if rows}
     primary = "attacked" if plan.attacks else "harmful"
     table = bench.run(arms, sets, run)
     items = builtin_items("test")[: plan.items]

@@ -73,6 +73,9 @@ def audit(
     ] = [],  # noqa: B006
     clean: Annotated[str, typer.Option(help="Audit each vector cleaned this way beside itself.")] = "",
     n: Annotated[int, typer.Option(min=8, help="Held-out requests of each kind.")] = 100,
+    benign: Annotated[
+        int | None, typer.Option(min=4, help="Borderline and plain requests, each; default: as --n.")
+    ] = None,
     randoms: Annotated[int, typer.Option(min=1, help="Random directions at each extreme multiplier.")] = 5,
     items: Annotated[int, typer.Option(min=8, help="Capability items.")] = 200,
     questions: Annotated[int, typer.Option(min=0, help="Open questions for each behaviour; 0: none.")] = 40,
@@ -100,7 +103,8 @@ def audit(
     if clean and clean not in WAYS:
         raise unknown("way of cleaning", clean, WAYS)
     failing(fail_if, [], []) if fail_if else None
-    plan = Plan(_numbers(multipliers), tuple(part for part in attacks.split(",") if part), n, items, randoms, questions)
+    families = tuple(part for part in attacks.split(",") if part)
+    plan = Plan(_numbers(multipliers), families, n, benign, items, randoms, questions)
     sites = [parse_site(text) for text in site]
     told = _told(behaviour, subject_names(vectors))
     places = _places(models, out)
