@@ -122,7 +122,11 @@ def lengths(out: Path, quick: bool) -> Part:
         value, low, high = paired_difference(after, before, requests(rows))
         figures.append(Figure(f"length {share}", "unsteered", "validation attacked", "broken_rate", value, len(rows),
                               "paired answers", low, high))  # fmt: skip
-    fitting = [s for s in LENGTHS if find(figures, f"length {s}", "validation attacked", "broken_rate").value <= PRICE]
+    fitting = [
+        s
+        for s in LENGTHS
+        if find(figures, f"length {s}", "validation attacked", "broken_rate", "unsteered").value <= PRICE
+    ]
     figures.append(plain("all vectors", "validation", "length", max(fitting, default=0.0), len(found)))
     return figures, [Target("0", "the length used is within the one chosen", "all vectors", "validation", "length",
                             ">=", LENGTH)]  # fmt: skip
