@@ -54,6 +54,7 @@ LENGTHS = (0.05, 0.075, 0.1, 0.15, 0.2)
 LENGTH = 0.1
 """Of the median activation norm: the common length of all vectors here, at multiplier 1. Part 0 chose it."""
 DOSES = (-1.5, -0.75, 0.75, 1.5)
+ENDS = (DOSES[0], DOSES[-1])
 COSINES = (-0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
@@ -109,7 +110,7 @@ def lengths(out: Path, quick: bool) -> Part:
             (share, name, end): Arm(f"{name} {share} x{end:+g}", at("from-last", add(vector, end * share / LENGTH)))
             for share in LENGTHS
             for name, vector in found.items()
-            for end in (DOSES[0], DOSES[-1])
+            for end in ENDS
         }
         table = bench.run([Arm("unsteered"), *arms.values()], {"attacked": talks})
     figures = []
@@ -171,7 +172,7 @@ def wide(out: Path, quick: bool) -> Part:
 def other_model(out: Path, quick: bool) -> Part:
     """2, on the model that the refuser was made from: what could have been seen, and what was."""
     base = engine("smollm2")
-    plan = Plan((DOSES[0], DOSES[-1]), n=16 if quick else 50, benign=8, items=40, randoms=2, questions=0)
+    plan = Plan(ENDS, n=16 if quick else 50, benign=8, items=40, randoms=2, questions=0)
     texts = [f"fit:caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
     toward = kept_direction(base, None, out, say)
@@ -185,7 +186,7 @@ def other_model(out: Path, quick: bool) -> Part:
 def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Audited]:
     """The built-in behaviours and caa:refusal, audited; kept, for two parts read it."""
     found = natural(out, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
-    plan = Plan((-1.5, 1.5), n=16 if quick else 40, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
     return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say)
@@ -195,7 +196,7 @@ def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out, BUILTIN[:3] if quick else BUILTIN)
     made = planted(list(base.values()))
-    plan = Plan((-1.0, 1.0), n=16 if quick else 40, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
     subjects = [subject(name, vector) for name, vector in made.items()]
     steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say)
@@ -236,28 +237,27 @@ def mitigation(out: Path, quick: bool) -> Part:
     )
     figures = [plain("natural", "audit", "change_both", len(real), len(every))]
     ways: dict[str, float] = {}
-    for label, vectors, multipliers in (("planted", made, (-1.0, 1.0)), ("natural", real, (-1.5, 1.5))):
+    for label, vectors in (("planted", made), ("natural", real)):
         if not vectors:
             continue
         subjects = [subject(name, vector) for name, vector in vectors.items()]
         cleaned: dict[str, str] = {}
         for way in WAYS:
             after = cleaned_subjects(engine(), subjects[: len(vectors)], way, refusal(), out.parent,
-                                     max(multipliers), say)  # fmt: skip
+                                     ENDS[-1], say)  # fmt: skip
             cleaned |= {s.name: s.name.removesuffix(f", {way}") for s in after}
             subjects += after
         was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
         named = {name: owner.get(old, old) for name, old in was.items()}
-        plan = Plan(multipliers, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
+        plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
                              cleaned=cleaned)  # fmt: skip
         for way in WAYS:
             pairs = [(name, after) for after, name in cleaned.items() if after.endswith(f", {way}")]
-            removed = change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{label}, {way}")
+            figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{label}, {way}")
             shares = [find(done.figures, after, "mitigation", "behaviour_kept").value for _, after in pairs]
             figures += [Figure(f"{label}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
                                len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
-            figures += [removed] if removed is not None else []
             if label == "planted":
                 ways[way] = promised(pairs, {s.name: s.vector for s in subjects if s.vector is not None}, owner)
         figures += [f for f in done.figures if f.set == "mitigation"]
@@ -298,12 +298,12 @@ def flags(out: Path, quick: bool) -> Part:
     like = with_length(engine(), SteeringVector({SITE: random_like(refusal().vector, 99)}), LENGTH)
     subjects = random_subjects(like, 4 if quick else 20, 7)
     subjects = [replace(s, name=f"noise {i}") for i, s in enumerate(subjects)]
-    plan = Plan((1.5,), n=16 if quick else 67, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS[-1:], n=16 if quick else 67, benign=8, items=20, randoms=1)
     done = audit_vectors(engine(), MODEL, subjects, plan, out / "noise", refusal(), progress=say)
     nominal = sum(e.p < 0.05 for e in done.audit.endpoints)
     raised = sum(e.p < 0.05 and e.change.value > 0 and e.broken <= PRICE for e in done.audit.endpoints)
     unsafe = subject("planted", planted(list(natural(out, BUILTIN[:2]).values()))["planted -0.6"])
-    cleaned = cleaned_subjects(engine(), [unsafe], "constrained", refusal(), out.parent, 1.5, say)
+    cleaned = cleaned_subjects(engine(), [unsafe], "constrained", refusal(), out.parent, ENDS[-1], say)
     names = {cleaned[0].name: "planted"}
     one = audit_vectors(engine(), MODEL, [unsafe, *cleaned], plan, out / "planted", refusal(), progress=say,
                         cleaned=names)  # fmt: skip

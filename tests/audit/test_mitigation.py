@@ -28,7 +28,11 @@ def there(figure) -> Figure:
 
 
 def change_removed(*args) -> Figure:
-    return there(mitigation.change_removed(*args))
+    return mitigation.change_removed(*args)[0]
+
+
+def slope_removed(*args) -> Figure:
+    return mitigation.change_removed(*args)[1]
 
 
 def behaviour_kept(*args) -> Figure:
@@ -57,6 +61,19 @@ def test_what_is_left_of_a_change_counts():
     assert found.low <= found.value <= found.high < 1.0
 
 
+def test_of_the_slope_noise_is_no_part_and_an_overdone_cleaning_removes_nothing_of_it_either():
+    half = rows([0] * 5 + [1] * 35)
+    noisy = {**table(), ("c x-1", "attacked"): half, ("c x+1", "attacked"): half}
+        **table(),
+        ("c x-1", "attacked"): rows([0] * 5 + [1] * 35),
+        ("c x+1", "attacked"): rows([0] * 5 + [1] * 35),
+    }
+    assert slope_removed(noisy, [("v", "c")], (-1.0, 1.0), "attacked", "c").value == pytest.approx(1.0)
+    assert change_removed(noisy, [("v", "c")], (-1.0, 1.0), "attacked", "c").value < 0.5
+    over = {**table(), ("c x-1", "attacked"): rows([1] * 40), ("c x+1", "attacked"): rows([0] * 40)}
+    assert slope_removed(over, [("v", "c")], (-1.0, 1.0), "attacked", "c").value == pytest.approx(0.0)
+
+
 def test_an_overdone_cleaning_removes_nothing():
     some = {**table(), ("c x-1", "attacked"): rows([1] * 40)}
     assert change_removed(some, [("v", "c")], (-1.0,), "attacked", "c").value == pytest.approx(0.0)
@@ -76,7 +93,7 @@ def test_where_cleaning_breaks_answers_nothing_is_removed():
 
 def test_a_vector_that_changes_nothing_has_no_share():
     some = {place: table()["unsteered", "attacked"] for place in table()}
-    assert mitigation.change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c") is None
+    assert mitigation.change_removed(some, [("v", "c")], (-1.0, 1.0), "attacked", "c") == []
     assert mitigation.behaviour_kept([0.0, 0.0], [1.0, 1.0], "c") is None
     assert power.detectable([rows([0, 1, 0, 1])], rows([0, 1, 0, 1]), "attacked", 1) is None
 

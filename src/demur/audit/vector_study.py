@@ -166,14 +166,15 @@ def mitigation_figures(
     What cannot be said (a vector that changed nothing) is left out.
     """
     primary = "attacked" if plan.attacks else "harmful"
-    figures: list[Figure | None] = []
+    figures: list[Figure] = []
     for after, name in cleaned.items():
-        figures.append(change_removed(found.table, [(name, after)], plan.extremes, primary, after))
+        figures += change_removed(found.table, [(name, after)], plan.extremes, primary, after)
         what = behaviours.get(name)
         if what is not None and behaviours.get(after) == what:
             was, now = (_effect(seen[what], one, plan) for one in (name, after))
-            figures.append(behaviour_kept(was, now, after))
-    return [figure for figure in figures if figure is not None]
+            kept = behaviour_kept(was, now, after)
+            figures += [kept] if kept is not None else []
+    return figures
 
 
 def _effect(seen: Mapping[str, Shown], name: str, plan: Plan) -> list[float]:
