@@ -64,10 +64,6 @@ def test_what_is_left_of_a_change_counts():
 def test_of_the_slope_noise_is_no_part_and_an_overdone_cleaning_removes_nothing_of_it_either():
     half = rows([0] * 5 + [1] * 35)
     noisy = {**table(), ("c x-1", "attacked"): half, ("c x+1", "attacked"): half}
-        **table(),
-        ("c x-1", "attacked"): rows([0] * 5 + [1] * 35),
-        ("c x+1", "attacked"): rows([0] * 5 + [1] * 35),
-    }
     assert slope_removed(noisy, [("v", "c")], (-1.0, 1.0), "attacked", "c").value == pytest.approx(1.0)
     assert change_removed(noisy, [("v", "c")], (-1.0, 1.0), "attacked", "c").value < 0.5
     over = {**table(), ("c x-1", "attacked"): rows([1] * 40), ("c x+1", "attacked"): rows([0] * 40)}
