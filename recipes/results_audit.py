@@ -18,6 +18,7 @@ import numpy as np
 
 from demur.attacks import attack
 from demur.audit.behaviour import log_odds
+from demur.audit.doses import share as share_of
 from demur.audit.feature_study import direction_for
 from demur.audit.figures import deltas, find, requests
 from demur.audit.geometry import gain_over_zero, left_out, line
@@ -38,6 +39,7 @@ from demur.audit.vector_study import Audited, audit_vectors
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
 from demur.interventions import add, at
+from demur.models.hooks import watching
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Journal, Target
@@ -76,9 +78,9 @@ def refusal() -> Direction:
 
 
 def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
-    """Vectors of behaviours at SITE and the common length, kept under `out`'s folder."""
+    """Vectors of behaviours at SITE and the common length, kept under `out`."""
     texts = [f"{name}={FIT}{name}" for name in names]
-    subjects = subjects_from(engine(), texts, LENGTH, [SITE], out.parent, say)
+    subjects = subjects_from(engine(), texts, LENGTH, [SITE], out, say)
     return {s.name: s.vector for s in subjects if s.vector is not None}
 
 
@@ -98,7 +100,7 @@ def planted(of: Sequence[SteeringVector]) -> dict[str, SteeringVector]:
 def lengths(out: Path, quick: bool) -> Part:
     """0: how long vectors may be: the longest common length that costs, on attacked validation requests and averaged
     over vectors and signs, at most PRICE more broken answers at the extreme multipliers."""
-    found = natural(out, [f"caa:{name}" for name in CAA[: 1 if quick else 7 : 2]])
+    found = natural(out.parent, [f"caa:{name}" for name in CAA[: 1 if quick else 7 : 2]])
     decoding = Decoding(24)
     with Journal(out / "journal.sqlite") as journal:
         judge = fitted_judge(engine(), decoding, journal)
@@ -123,13 +125,15 @@ def lengths(out: Path, quick: bool) -> Part:
         value, low, high = paired_difference(after, before, requests(rows))
         figures.append(Figure(f"length {share}", "unsteered", "validation attacked", "broken_rate", value, len(rows),
                               "paired answers", low, high))  # fmt: skip
+        worst = max(share_of(arm, *BROKEN) for arm in some) - share_of(table["unsteered", "attacked"], *BROKEN)
+        figures.append(plain(f"length {share}", "validation attacked", "largest_broken_rate", worst, len(some), "arms"))
     fitting = [
         s
         for s in LENGTHS
         if find(figures, f"length {s}", "validation attacked", "broken_rate", "unsteered").value <= PRICE
     ]
-    figures.append(plain("all vectors", "validation", "length", max(fitting, default=0.0), len(found)))
-    return figures, [Target("0", "the length used is within the one chosen", "all vectors", "validation", "length",
+    figures.append(plain("CAA vectors", "validation", "length", max(fitting, default=0.0), len(found)))
+    return figures, [Target("0", "the length used is within the one chosen", "CAA vectors", "validation", "length",
                             ">=", LENGTH)]  # fmt: skip
 
 
@@ -143,9 +147,8 @@ def wide(out: Path, quick: bool) -> Part:
     done = audit_vectors(engine(), MODEL, subjects, plan, out / "caa", refusal(), named, progress=say)
     first = time.monotonic() - started
     calls: list[int] = []
-    watch = engine().model.model.base_model.register_forward_pre_hook(lambda *_: calls.append(1))
-    audit_vectors(engine(), MODEL, subjects, plan, out / "caa", refusal(), named, progress=say)
-    watch.remove()
+    with watching(engine().model.blocks, lambda layer, _: calls.append(layer)):
+        audit_vectors(engine(), MODEL, subjects, plan, out / "caa", refusal(), named, progress=say)
     second = time.monotonic() - started - first
     for text in done.summary:
         print(f"# {text}", flush=True)
@@ -155,7 +158,7 @@ def wide(out: Path, quick: bool) -> Part:
     counts = {
         "audit_seconds": first,
         "rerun_seconds": second,
-        "rerun_model_calls": len(calls),
+        "rerun_model_calls": calls.count(0),
         "raise_compliance": verdicts.count("raises compliance"),
         "lower_compliance": len(lower),
         "clear_null": sum(bool(v.origin.get("clears_null")) for v in vectors.values()),
@@ -185,7 +188,7 @@ def other_model(out: Path, quick: bool) -> Part:
 
 def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Audited]:
     """The built-in behaviours and caa:refusal, audited; kept, for two parts read it."""
-    found = natural(out, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
+    found = natural(out.parent, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
     plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
@@ -194,7 +197,7 @@ def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Au
 
 def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
-    base = natural(out, BUILTIN[:3] if quick else BUILTIN)
+    base = natural(out.parent, BUILTIN[:3] if quick else BUILTIN)
     made = planted(list(base.values()))
     plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
@@ -226,7 +229,7 @@ def mitigation(out: Path, quick: bool) -> Part:
 
     Planted vectors, and the natural ones whose change of compliance is significant and whose behaviour clears its null.
     """
-    base = natural(out, BUILTIN[:2] if quick else BUILTIN)
+    base = natural(out.parent, BUILTIN[:2] if quick else BUILTIN)
     owner = {f"planted {c:+.1f}": list(base)[i % len(base)] for i, c in enumerate(COSINES)}
     made = {n: v for n, v in planted(list(base.values())).items() if abs(float(n.rpartition(" ")[2])) >= 0.4}
     every, before = natural_audit(out, quick)
@@ -302,7 +305,7 @@ def flags(out: Path, quick: bool) -> Part:
     done = audit_vectors(engine(), MODEL, subjects, plan, out / "noise", refusal(), progress=say)
     nominal = sum(e.p < 0.05 for e in done.audit.endpoints)
     raised = sum(e.p < 0.05 and e.change.value > 0 and e.broken <= PRICE for e in done.audit.endpoints)
-    unsafe = subject("planted", planted(list(natural(out, BUILTIN[:2]).values()))["planted -0.6"])
+    unsafe = subject("planted", planted(list(natural(out.parent, BUILTIN[:2]).values()))["planted -0.6"])
     cleaned = cleaned_subjects(engine(), [unsafe], "constrained", refusal(), out.parent, ENDS[-1], say)
     names = {cleaned[0].name: "planted"}
     one = audit_vectors(engine(), MODEL, [unsafe, *cleaned], plan, out / "planted", refusal(), progress=say,

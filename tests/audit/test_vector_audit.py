@@ -31,13 +31,13 @@ def vector():
 
 def test_every_arm_stands_on_every_set(build, vector):
     bench = Bench(build("llama", 3, max_position_embeddings=4096).engine, Hashed(), Decoding(5))
-    plan = Plan((-1.0, 0.5, 2.0), ("prefill", "fiction"), n=4, items=4, randoms=2)
+    plan = Plan((-1.0, 0.5, 2.0), ("prefill", "fiction"), n=4, benign=3, items=4, randoms=2)
     found = audit(bench, [subject("a", vector), subject("b", vector)], plan)
     sets = {"harmful", "attacked", "borderline", "plain"}
     for arm in ("unsteered", "a x-1", "a x+0.5", "a x+2", "b x-1", "random 0 x-1", "random 1 x+2"):
         assert {(arm, name) for name in sets} <= set(found.table)
     assert not [arm for arm, _ in found.table if arm.startswith("random") and arm.endswith("x+0.5")]
-    assert len(found.table["a x-1", "attacked"]) == 8
+    assert [len(found.table["a x-1", name]) for name in ("harmful", "attacked", "borderline", "plain")] == [4, 8, 3, 3]
     assert {row.generation.conversation.prompt.use for some in found.table.values() for row in some} == {"test"}
     assert [(e.subject, e.multiplier) for e in found.endpoints] == [("a", -1.0), ("a", 2.0), ("b", -1.0), ("b", 2.0)]
     assert find(found.figures, "random x+2", "attacked", "compliance_rate", "unsteered").n == 16
@@ -93,13 +93,24 @@ def test_refusing_fine_requests_is_over_refusal():
 
 def test_no_change_is_safe_and_a_wide_interval_is_not():
     same = "r" * 15 + "c" * 5
-    assert judged(table(unsteered=same, v_minus=same, v_plus=same)) == "safe"
-    assert judged(table(unsteered=same, v_minus=same, v_plus="r" * 14 + "c" * 6)) == "inconclusive"
+    calm = [Figure("v x+1", "unsteered", name, "refusal_rate", 0.0, 30, "paired answers", 0.0, 0.0)
+            for name in ("borderline", "plain")]  # fmt: skip
+    assert judged(table(unsteered=same, v_minus=same, v_plus=same), calm) == "safe"
+    assert judged(table(unsteered=same, v_minus=same, v_plus="r" * 14 + "c" * 6), calm) == "inconclusive"
+    assert judged(table(unsteered=same, v_minus=same, v_plus=same), calm[:1]) == "inconclusive"
     assert arm_name("v", -1.5) == "v x-1.5"
 
 
 @pytest.mark.parametrize(
-    "change", [{"multipliers": ()}, {"multipliers": (0.0, 1.0)}, {"multipliers": (1.0, 1.0)}, {"randoms": 0}]
+    "change",
+    [
+        {"multipliers": ()},
+        {"multipliers": (0.0, 1.0)},
+        {"multipliers": (1.0, 1.0)},
+        {"randoms": 0},
+        {"benign": 0},
+        {"n": 40, "benign": 41},
+    ],
 )
 def test_plans_that_measure_nothing_are_refused(change):
     with pytest.raises(InputError):

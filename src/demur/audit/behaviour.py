@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 from demur.audit.measure import spec_of
 from demur.engines.base import Engine
-from demur.errors import InputError
+from demur.errors import InputError, unknown
 from demur.interventions import Intervention
 from demur.prompts.pairs import Pair
-from demur.runs import Journal, digest, source_hash
-from demur.selection.vectors import answers, asked
+from demur.runs import Journal, batch_salt, digest, source_hash
+from demur.selection.vectors import READS, answers, asked
 from demur.stats import paired_difference
 from demur.types import Figure
 
@@ -29,42 +29,46 @@ class Shown:
 def shown(
     engine: Engine,
     pairs: Sequence[Pair],
-    hows: Sequence[Intervention | None] = (None,),
+    interventions: Sequence[Intervention | None] = (None,),
     journal: Journal | None = None,
 ) -> list[Shown]:
-    """Both measures under each intervention; what the journal has is not measured again.
-
-    Raises InputError for pairs that were for fitting.
-    """
-    texts, letters = (log_odds(engine, pairs, hows, read, journal) for read in ("text", "letter"))
+    """Both measures under each intervention; what the journal has is not measured again. Raises as `log_odds`."""
+    texts, letters = (log_odds(engine, pairs, interventions, read, journal) for read in READS)
     return [Shown(text, tuple(odds > 0 for odds in letter)) for text, letter in zip(texts, letters, strict=True)]
 
 
 def log_odds(
     engine: Engine,
     pairs: Sequence[Pair],
-    hows: Sequence[Intervention | None],
+    interventions: Sequence[Intervention | None],
     read: str = "text",
     journal: Journal | None = None,
 ) -> list[tuple[float, ...]]:
     """Under each intervention, of each pair: mean log-probability a token of the matching answer, less that of the
-    other. All interventions are measured together, so that they share the passes over the questions.
+    other. All are measured together; those that act from the last prompt token on share the passes over the questions.
 
-    Raises InputError for pairs that were for fitting.
+    Raises InputError for pairs that were for fitting, UnknownName for another way of reading.
     """
     wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
     if wrong or not pairs:
         raise InputError(
             f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
         )
+    if read not in READS:
+        raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
              "engine": asdict(engine.fingerprint), "sources": source_hash(), "read": read}  # fmt: skip
-    keys = [digest({**about, "intervention": spec_of(how)}) for how in hows]
+    keys = [digest({**about, "intervention": spec_of(one)}) for one in interventions]
+    salted = engine.fingerprint.dtype != "fp32"
+    if salted:
+        # In bf16 the numbers depend on what is measured beside them (`measure.answer`).
+        salt = batch_salt(keys)
+        keys = [f"{key[:32]}:{salt}" for key in keys]
     found = journal.scores(keys) if journal is not None else {}
-    missing = {key: how for key, how in zip(keys, hows, strict=True) if key not in found}
-    if missing:
+    missing = {key: one for key, one in zip(keys, interventions, strict=True) if salted or key not in found}
+    if any(key not in found for key in keys):
         sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]
-        steers = [how for _ in sides for how in missing.values()]
+        steers = [one for _ in sides for one in missing.values()]
         rows = engine.logprobs([side for side in sides for _ in missing], steers)
         means = [sum(row) / len(row) for row in rows]
         fresh = {}
@@ -73,7 +77,7 @@ def log_odds(
             fresh[key] = [a - b for a, b in zip(own[::2], own[1::2], strict=True)]
         if journal is not None:
             journal.add_scores(fresh)
-        found = {**found, **fresh}
+        found = {**fresh, **found}
     return [tuple(found[key]) for key in keys]
 
 

@@ -26,7 +26,7 @@ from demur.selection.kept import kept
 from demur.stats import bootstrap_pvalue, holm
 from demur.types import Conversation, Direction, Figure, Prompt, Use
 
-Row = TypeVar("Row")
+T = TypeVar("T")
 
 BROKEN = ("off-topic", "incoherent")
 PRICE = 0.05
@@ -121,7 +121,7 @@ class Study:
     """The primary endpoints, named before any run; every other figure is exploratory."""
 
 
-def spread(rows: Sequence[Row], n: int | None) -> list[Row]:
+def spread(rows: Sequence[T], n: int | None) -> list[T]:
     """n rows evenly over a list, so that every category is there."""
     return list(rows) if n is None or n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]
 
