@@ -15,6 +15,7 @@ ARMS = {
     "add": STEER,
     "generated": at("generated", STEER),
     "from-last": chain(at("from-last", STEER), ablate(Direction(V / V.norm(), Site(2, "attn_out"), 1.0))),
+    "late": at("from-last", STEER),
     "last 3": at("last", STEER, 3),
 }
 
@@ -28,6 +29,7 @@ def naive(one, context, prompt, answer, arm):
         "add": positions >= 0,
         "generated": positions >= prompt,
         "from-last": positions >= prompt - 1,
+        "late": positions >= prompt - 1,
         "last 3": (positions >= prompt - 3) & (positions < prompt),
     }[arm]
     r = V / V.norm()
@@ -231,3 +233,27 @@ def test_answers_that_begin_alike_under_several_interventions_are_what_each_is_a
         assert row == pytest.approx(one.engine.logprobs([pair], steer)[0], abs=1e-4)
     with pytest.raises(InputError, match="2 interventions for 20 conversations"):
         one.engine.logprobs(pairs[:20], [None, STEER])
+
+
+def test_late_interventions_share_the_context_and_answers_what_they_begin_with(tiny, talk, monkeypatch):
+    from demur.engines import score as module
+
+    one, fed = tiny("llama"), []
+    whole = module.forward
+    monkeypatch.setattr(
+        module, "forward", lambda model, ids, *args: fed.append(ids.numel()) or whole(model, ids, *args)
+    )
+    asked = talk("How do I bake bread?")
+    context = len(row_of(one.loaded, asked).tokens)
+    late = [at("from-last", add(SteeringVector({Site(1): V}), dose)) for dose in (0.1, 0.2, 0.3, 0.4)]
+
+    def tokens(texts, arms):
+        fed.clear()
+        one.engine.logprobs([(asked, text) for text in texts for _ in arms], [arm for _ in texts for arm in arms])
+        return sum(fed)
+
+    words = len(answer_tokens(one.loaded, "one two three four five"))
+    assert tokens(["one two three four five"], late) == context - 1 + 4 * words
+    assert tokens(["one two three four five"], [STEER, late[0], None]) >= 2 * (context - 1)
+    alike = ["one two three four five", "one two three four six", "one two three four"]
+    assert tokens(alike, [None]) <= context - 1 + words + 4

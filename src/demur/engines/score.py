@@ -22,6 +22,8 @@ from demur.models.load import LoadedModel
 
 HEAD = 128
 """Positions whose logits are held at once: few enough to stay in the CPU's cache between the passes over them."""
+COLUMNS = 4 * TOKENS
+"""Columns of the store in use at once: a context's are copied for every tree."""
 SHARE_FROM = 3
 """Continuations of one context from which its pass is kept apart; fewer run context and all."""
 
@@ -83,11 +85,14 @@ def score(model: LoadedModel, continuations: Sequence[Continuation]) -> list[Sco
     return [result for result in found if result is not None]
 
 
-def _cut(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+def _cut(order: Sequence[int], sizes: Sequence[int], before: int = 0) -> list[list[int]]:
+    """Rows in order, the longest first, cut so that padded tokens stay under TOKENS; and under COLUMNS the columns that
+    they take in the store, each with so many before it."""
     batches: list[list[int]] = []
     widest = 0
     for index, size in zip(order, sizes, strict=True):
-        if batches and (len(batches[-1]) + 1) * widest <= TOKENS:
+        n = len(batches[-1]) + 1 if batches else 0
+        if batches and n * widest <= TOKENS and n * (before + widest) <= COLUMNS:
             batches[-1].append(index)
         else:
             batches.append([index])
@@ -125,14 +130,14 @@ def _after(
     results: list[Scored | None],
 ) -> None:
     """Continuations grouped by context: each context runs once, and what several continuations begin with once an
-    intervention. A tree's rows are no line: interventions act on each position by itself."""
+    intervention. A tree's columns are no line: interventions act on each position by itself."""
     device = next(model.model.parameters()).device
     firsts = [continuations[members[0]] for members in groups]
     grown = [(g, tree) for g, members in enumerate(groups) for tree in _trees(continuations, members)]
     grown.sort(key=lambda pair: -len(pair[1].tokens))
-    cuts = _cut(range(len(grown)), [len(tree.tokens) for _, tree in grown])
     ids, lengths = padded([first.context[:-1] for first in firsts], device)
     longest = ids.shape[1]
+    cuts = _cut(range(len(grown)), [len(tree.tokens) for _, tree in grown], longest)
     store = Store(len(groups) + max(len(cut) for cut in cuts), longest + len(grown[0][1].tokens))
     positions = torch.arange(longest).expand(len(groups), -1)
     edits = _edits(model, [first.before for first in firsts], [first.start for first in firsts], positions)
@@ -195,9 +200,8 @@ def _scored(
     logp, top = (torch.cat(part).tolist() for part in zip(*parts, strict=True))
     edges = [[wanted[row, column][token] for row, column, token in some] for some in places]
     found = [Scored(tuple(logp[e] for e in some), all(top[e] for e in some)) for some in edges]
-    for scored, continuation in zip(found, batch, strict=True):
-        if not all(math.isfinite(value) for value in scored.logprobs):
-            raise NonFinite(_where(model, continuation))
+    if bad := [c for one, c in zip(found, batch, strict=True) if not all(map(math.isfinite, one.logprobs))]:
+        raise NonFinite(_where(model, bad))
     return found
 
 
@@ -213,9 +217,14 @@ def _chosen(logits: Tensor, owners: Tensor, tokens: Tensor) -> tuple[Tensor, Ten
     return (chosen.float() - highest[owners].float()) - mass.log()[owners], top
 
 
-def _where(model: LoadedModel, bad: Continuation) -> str:
-    """The message for a row that is not finite."""
-    row = Row((*bad.context, *bad.answer), bad.start, bad.label, bad.intervention)
-    device = next(model.model.parameters()).device
-    where = first_broken(model, row, torch.tensor([row.tokens], device=device))
-    return f"NaN or infinity {where} on {bad.label!r}; lower the dose or use fp32."
+def _where(model: LoadedModel, bad: Sequence[Continuation]) -> str:
+    """The message for rows that are not finite. One that breaks takes the others of its tree along."""
+    device, text = next(model.model.parameters()).device, ""
+    for one in bad:
+        row = Row((*one.context, *one.answer), one.start, one.label, one.intervention)
+        where = first_broken(model, row, torch.tensor([row.tokens], device=device))
+        if not text or "layer" in where:
+            text = f"NaN or infinity {where} on {one.label!r}; lower the dose or use fp32."
+        if "layer" in where:
+            break
+    return text

@@ -48,9 +48,6 @@ def forward(
     if seeing.positions is not None:
         behind = torch.arange(ids.shape[1], device=ids.device) if seeing.depths is None else seeing.depths
         position_ids = seeing.positions[:, None] + behind
-        # A row's padding may lie beyond the last position that the model has an embedding for.
-        if limit := getattr(model.model.config, "max_position_embeddings", None):
-            position_ids = position_ids.clamp(max=limit - 1)
     else:
         position_ids = torch.arange(seeing.start, seeing.start + ids.shape[1], device=ids.device)[None]
         position_ids = position_ids.expand(ids.shape[0], -1)
