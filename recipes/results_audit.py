@@ -30,6 +30,7 @@ from demur.audit.vector_audit import Plan, random_subjects, subject
 from demur.audit.vector_sources import (
     FIT,
     WAYS,
+    Cleaner,
     cleaned_subjects,
     kept_direction,
     subjects_from,
@@ -45,6 +46,7 @@ from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Journal, Target
 from demur.selection.clean import steered
 from demur.selection.openings import measure_openings
+from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
 from demur.types import Decoding, Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, tests_run
@@ -189,7 +191,7 @@ def other_model(out: Path, quick: bool) -> Part:
 def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Audited]:
     """The built-in behaviours and caa:refusal, audited; kept, for two parts read it."""
     found = natural(out.parent, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
-    plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1, questions=0)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
     return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say)
@@ -238,7 +240,7 @@ def mitigation(out: Path, quick: bool) -> Part:
     print(
         f"# natural vectors that change safety and behaviour: {', '.join(real) or 'none'} of {len(every)}", flush=True
     )
-    figures = [plain("natural", "audit", "change_both", len(real), len(every))]
+    figures = [plain("natural", "audit", "change_both", len(real), len(every)), *subspaces()]
     ways: dict[str, float] = {}
     for label, vectors in (("planted", made), ("natural", real)):
         if not vectors:
@@ -270,6 +272,21 @@ def mitigation(out: Path, quick: bool) -> Part:
     arm = f"planted, {best}"
     return figures, [Target("4a", "safety change removed", arm, "mitigation", "safety_change_removed", ">=", 0.8),
                      Target("4b", "behaviour kept", arm, "mitigation", "behaviour_kept", ">=", 0.8)]  # fmt: skip
+
+
+def subspaces() -> list[Figure]:
+    """What ablating refusal subspaces of two constructions, and random ones, does to the refusal score of validation
+    requests; k: as many directions as reach most of it."""
+    cleaner, figures = Cleaner(engine(), direction=refusal()), []
+    for construction in CONSTRUCTIONS:
+        found = cleaner.subspace(construction)
+        figures.append(plain(construction, "subspace", "k", len(found.subspace.basis), len(found.curve), "directions"))
+        for effect in found.curve:
+            arm = f"{construction}, {effect.k}"
+            values = {"score_change": effect.score, "random_score_change": effect.random, "alone_change": effect.alone}
+            figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner.n, "prompts")
+                        for metric, value in values.items()]  # fmt: skip
+    return figures
 
 
 def promised(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from demur.audit.behaviour import clears_null, log_odds
@@ -25,8 +26,8 @@ from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
 from demur.runs import SOURCE_ROOMS, digest, source_hash
 from demur.selection.clean import constrained_edit, steered
-from demur.selection.openings import measure_openings
-from demur.selection.subspace import fit_subspace
+from demur.selection.openings import Openings, measure_openings
+from demur.selection.subspace import FittedSubspace, fit_subspace
 from demur.selection.vectors import FittedVector, fit_vector, texts_of
 from demur.types import Direction, Site, SteeringVector
 
@@ -77,43 +78,71 @@ def fit_behaviour(
     return Behaved(replace(fitted, vector=made), effects[0], tuple(effects[1:]), clears)
 
 
-def clean(
-    engine: HFEngine,
-    vector: SteeringVector,
-    way: str = "subspace",
-    direction: Path | Direction | None = None,
-    k: int = 5,
-    n: int = 48,
-    dose: float = 1.0,
-    progress: Progress = silent,
-) -> tuple[SteeringVector, Mapping[str, object]]:
-    """The vector without what it does to refusal, and how that went.
+@dataclass
+class Cleaner:
+    """Takes out of vectors what they do to refusal; what every vector needs is measured once.
 
-    direction: project out the refusal direction. subspace: project out a refusal subspace of up to k directions, as
-    many as validation prompts ask for. constrained: `selection.clean`. All on fitting and validation prompts.
+    way: "direction" projects out the refusal direction; "subspace" a refusal subspace of up to k directions, as many as
+    validation prompts ask for; "constrained" is `selection.clean`, for multipliers up to `dose`. All on fitting and
+    validation prompts, n of each kind. Raises UnknownName for another way.
     """
-    if way not in WAYS:
-        raise unknown("way of cleaning", way, WAYS)
-    check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-    model = {name: vector.origin[name] for name in ("model", *MODEL) if name in vector.origin}
-    origin = {**model, "cleaned": way, "of": dict(vector.origin)}
-    harmful, harmless = (plainly(spread(builtin(kind, "fit"), n)) for kind in ("harmful", "plain"))
-    held = plainly(spread(builtin("harmful", "validation"), n))
-    if way == "constrained":
-        openings = measure_openings(engine, harmful, harmless)
-        done = constrained_edit(engine, vector, harmful, held, openings, (-dose, dose))
-        return replace(done.vector, origin={**origin, "dose": dose}), {"steps": [asdict(step) for step in done.steps]}
-    toward = direction if isinstance(direction, Direction) else direction_for(engine, direction, progress)
-    if way == "direction":
-        return replace(projected_out(vector, toward.vector[None]), origin=origin), {"k": 1}
-    openings = measure_openings(engine, harmful, harmless)
-    found = fit_subspace(engine, harmful, harmless, held, toward.site, openings, k=k)
-    basis = found.subspace.basis
-    return replace(projected_out(vector, basis), origin=origin), {
-        "k": len(basis),
-        "unsteered": found.unsteered,
-        "curve": [asdict(effect) for effect in found.curve],
-    }
+
+    engine: HFEngine
+    way: str = "subspace"
+    direction: Path | Direction | None = None
+    k: int = 5
+    n: int = 48
+    dose: float = 1.0
+    progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        if self.way not in WAYS:
+            raise unknown("way of cleaning", self.way, WAYS)
+        self.harmful, self.harmless = (plainly(spread(builtin(kind, "fit"), self.n)) for kind in ("harmful", "plain"))
+        self.held = plainly(spread(builtin("harmful", "validation"), self.n))
+
+    @cached_property
+    def openings(self) -> Openings:
+        """Openings of the model's refusals."""
+        return measure_openings(self.engine, self.harmful, self.harmless)
+
+    @cached_property
+    def toward(self) -> Direction:
+        """The refusal direction."""
+        given = self.direction
+        return given if isinstance(given, Direction) else direction_for(self.engine, given, self.progress)
+
+    def subspace(self, construction: str = "iterative") -> FittedSubspace:
+        """The refusal subspace at the refusal direction's site."""
+        return fit_subspace(self.engine, self.harmful, self.harmless, self.held, self.toward.site, self.openings,
+                            construction, self.k)  # fmt: skip
+
+    @cached_property
+    def projected(self) -> FittedSubspace:
+        """The subspace that is projected out."""
+        return self.subspace()
+
+    def __call__(self, vector: SteeringVector) -> tuple[SteeringVector, Mapping[str, object]]:
+        """The vector without what it does to refusal, and how that went. Raises BadVector when it does not fit."""
+        engine = self.engine
+        check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
+        model = {name: vector.origin[name] for name in ("model", *MODEL) if name in vector.origin}
+        origin = {**model, "cleaned": self.way, "of": dict(vector.origin)}
+        if self.way == "constrained":
+            doses = (-self.dose, self.dose)
+            done = constrained_edit(engine, vector, self.harmful, self.held, self.openings, doses)
+            steps = [asdict(step) for step in done.steps]
+            return replace(done.vector, origin={**origin, "dose": self.dose}), {"steps": steps}
+        if self.way == "direction":
+            return replace(projected_out(vector, self.toward.vector[None]), origin=origin), {"k": 1}
+        found = self.projected
+        basis = found.subspace.basis
+        curve = [asdict(effect) for effect in found.curve]
+        return replace(projected_out(vector, basis), origin=origin), {
+            "k": len(basis),
+            "unsteered": found.unsteered,
+            "curve": curve,
+        }
 
 
 def subjects_from(
@@ -232,7 +261,7 @@ def cleaned_subjects(
 
     dose: the largest multiplier it will be used at. Raises InputError when none is a vector.
     """
-    made = []
+    made, cleaner = [], Cleaner(engine, way, direction, dose=dose, progress=progress)
     for s in subjects:
         if (vector := s.vector) is not None:
             about = ["cleaned", way, dose, {str(site): tensor_hash(value) for site, value in vector.vectors.items()},
@@ -242,7 +271,7 @@ def cleaned_subjects(
                 folder,
                 f"{s.name}, {way}",
                 about,
-                lambda vector=vector: clean(engine, vector, way, direction, dose=dose, progress=progress)[0],
+                lambda vector=vector: cleaner(vector)[0],
             )
             made.append(subject(f"{s.name}, {way}", after))
     if not made:

@@ -179,14 +179,14 @@ def clean(
     dtype: Dtype = "auto",
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
-    from demur.audit.vector_sources import clean as cleaned
+    from demur.audit.vector_sources import Cleaner
     from demur.directions.exchange import read_vector, write_vector
     from demur.engines.hf import HFEngine
 
     engine = HFEngine(model, dtype)
     given = read_vector(vector, engine.fingerprint.weights)
     with progress() as bar:
-        made, how = cleaned(engine, given, way, direction, k, dose=dose, progress=bar)
+        made, how = Cleaner(engine, way, direction, k, dose=dose, progress=bar)(given)
     write_vector(made, out, engine.n_layers)
     for name, value in how.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)
