@@ -177,7 +177,7 @@ def wide(out: Path, quick: bool) -> Part:
 def other_model(out: Path, quick: bool) -> Part:
     """2, on the model that the refuser was made from: what could have been seen, and what was."""
     base = engine("smollm2")
-    plan = Plan(ENDS, n=16 if quick else 24, benign=8, items=40, randoms=1, questions=0)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=40, randoms=2, questions=0)
     texts = [f"fit:caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
     toward = kept_direction(base, None, out, say)
@@ -191,7 +191,7 @@ def other_model(out: Path, quick: bool) -> Part:
 def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Audited]:
     """The built-in behaviours and caa:refusal, audited; kept, for two parts read it."""
     found = natural(out.parent, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
-    plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1, questions=0)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
     return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say)
@@ -201,7 +201,7 @@ def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out.parent, BUILTIN[:3] if quick else BUILTIN)
     made = planted(list(base.values()))
-    plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
     subjects = [subject(name, vector) for name, vector in made.items()]
     steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say)
@@ -254,7 +254,7 @@ def mitigation(out: Path, quick: bool) -> Part:
             subjects += after
         was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
         named = {name: owner.get(old, old) for name, old in was.items()}
-        plan = Plan(ENDS, n=16 if quick else 30, benign=8, items=20, randoms=1, questions=0)
+        plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
                              cleaned=cleaned)  # fmt: skip
         for way in WAYS:
