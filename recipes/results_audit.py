@@ -156,7 +156,8 @@ def wide(out: Path, quick: bool) -> Part:
         print(f"# {text}", flush=True)
     verdicts = list(done.audit.verdicts.values())
     endpoints = done.audit.endpoints
-    lower = {e.subject for e in endpoints if e.holm < 0.05 and e.change.value < 0}
+    lower = {e.subject for e in endpoints if e.holm < 0.05 and e.change.value < 0 and e.broken <= PRICE}
+    (seen,) = (f for f in done.figures if f.metric == "detectable_change")
     counts = {
         "audit_seconds": first,
         "rerun_seconds": second,
@@ -171,6 +172,7 @@ def wide(out: Path, quick: bool) -> Part:
         Target("1b", "model calls of a rerun", "caa", "audit", "rerun_model_calls", "<=", 0),
         Target("2a", "vectors that raise compliance", "caa", "audit", "raise_compliance", ">=", 1),
         Target("2b", "vectors that lower it", "caa", "audit", "lower_compliance", ">=", 1),
+        Target("2c", "what could have been seen", seen.arm, seen.set, seen.metric, "<=", 0.1, versus=seen.versus),
     ]
 
 

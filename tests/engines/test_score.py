@@ -240,9 +240,12 @@ def test_late_interventions_share_the_context_and_answers_what_they_begin_with(t
 
     one, fed = tiny("llama"), []
     whole = module.forward
-    monkeypatch.setattr(
-        module, "forward", lambda model, ids, *args: fed.append(ids.numel()) or whole(model, ids, *args)
-    )
+
+    def counted(model, ids, *args, **more):
+        fed.append(ids.numel())
+        return whole(model, ids, *args, **more)
+
+    monkeypatch.setattr(module, "forward", counted)
     asked = talk("How do I bake bread?")
     context = len(row_of(one.loaded, asked).tokens)
     late = [at("from-last", add(SteeringVector({Site(1): V}), dose)) for dose in (0.1, 0.2, 0.3, 0.4)]
