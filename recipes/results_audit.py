@@ -179,7 +179,7 @@ def wide(out: Path, quick: bool) -> Part:
 def other_model(out: Path, quick: bool) -> Part:
     """2, on the model that the refuser was made from: what could have been seen, and what was."""
     base = engine("smollm2")
-    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=40, randoms=2, questions=0)
+    plan = Plan(ENDS, n=16, benign=8, items=20, randoms=1, questions=0)
     texts = [f"fit:caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
     toward = kept_direction(base, None, out, say)
@@ -256,7 +256,7 @@ def mitigation(out: Path, quick: bool) -> Part:
             subjects += after
         was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
         named = {name: owner.get(old, old) for name, old in was.items()}
-        plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
+        plan = Plan(ENDS, n=16 if quick else 24, benign=8, items=20, randoms=1, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
                              cleaned=cleaned)  # fmt: skip
         for way in WAYS:
