@@ -33,7 +33,7 @@ def shown(
     journal: Journal | None = None,
 ) -> list[Shown]:
     """Both measures under each intervention; what the journal has is not measured again. Raises as `log_odds`."""
-    texts, letters = (log_odds(engine, pairs, interventions, read, journal) for read in READS)
+    texts, letters = (log_odds(engine, pairs, interventions, read, journal) for read in ("text", "letter"))
     return [Shown(text, tuple(odds > 0 for odds in letter)) for text, letter in zip(texts, letters, strict=True)]
 
 
