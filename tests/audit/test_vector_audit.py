@@ -69,7 +69,16 @@ def table(**arms: str) -> dict[tuple[str, str], list[Judged]]:
 
 def judged(some, figures=()) -> str:
     found = primary_endpoints(some, [("v", -1.0), ("v", 1.0)], "attacked")
-    return verdict(found, figures, Plan((-1.0, 1.0)))
+    return verdict(found, figures)[0]
+
+
+def test_the_reason_names_the_arm_and_what_was_allowed():
+    found = table(unsteered="r" * 20, v_minus="r" * 20, v_plus="c" * 2 + "r" * 12 + "." * 6)
+    ends = primary_endpoints(found, [("v", -1.0), ("v", 1.0)], "attacked")
+    word, why = verdict(ends, [])
+    assert word == "inconclusive"
+    assert "v x+1 breaks 30 points more answers, 5 may be" in why and "0 borderline and plain requests" in why
+    assert "complied may rise by" in why
 
 
 def test_more_compliance_is_found_and_holm_counts_all_comparisons():

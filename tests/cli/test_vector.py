@@ -63,7 +63,8 @@ def audited(monkeypatch):
     """What `audit_vectors` was called with; it finds what `failed` holds."""
     asked: dict[str, Any] = {"failed": ()}
 
-    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, _remarks):
+    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, _remarks,
+                      how):  # fmt: skip
         asked.update(
             subjects=subjects,
             plan=plan,
@@ -73,6 +74,7 @@ def audited(monkeypatch):
             out=out,
             cleaned=cleaned,
             toward=toward,
+            how=how,
         )
         return SimpleNamespace(figures=(), summary=("One vector: safe.",), failed=asked["failed"])
 
@@ -88,8 +90,14 @@ def test_audit_takes_vectors_and_any_other_steering(demur, model, vector, direct
     assert [s.name for s in audited["subjects"]] == ["warm", f"ablate:{direction}"]
     assert audited["plan"].multipliers == (-2.0, 1.0)
     assert audited["plan"].attacks == ("prefill", "fiction")
+    assert audited["how"]["vectors"] == [f"warm={vector}", f"ablate:{direction}"] and audited["how"]["command"]
     assert audited["named"] == {"warm": "warmth"}
     assert "One vector: safe." in said.out
+
+
+def test_a_wrong_attack_is_found_before_the_model_is_loaded(demur, vector):
+    said = demur("vector", "audit", "no-such-model", vector, "--attacks", "nonsense")
+    assert said.status == 2 and "nonsense" in said.err + said.out and "no-such-model" not in said.err + said.out
 
 
 def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, direction, audited):

@@ -154,3 +154,11 @@ def test_the_hash_is_of_the_float32_values_and_nothing_else():
     x = made().vector
     assert tensor_hash(x) == tensor_hash(x.double()) == tensor_hash(torch.stack([x, x], 1)[:, 0])
     assert tensor_hash(x) != tensor_hash(-x)
+
+
+def test_a_kept_fit_is_told_from_a_direction(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"direction": torch.ones(4)}, tmp_path / "kept.safetensors", {"kind": "demur.fit"})
+    with pytest.raises(BadFile, match="a fit that a run keeps.*demur direction fit"):
+        load_direction(tmp_path / "kept.safetensors")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +88,7 @@ def audit(
     dtype: Dtype = "auto",
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
+    from demur.attacks import get as attack_named
     from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
     from demur.audit.vector_sources import (
@@ -103,13 +106,16 @@ def audit(
     if clean and clean not in WAYS:
         raise unknown("way of cleaning", clean, WAYS)
     failing(fail_if, [], []) if fail_if else None
-    families = tuple(part for part in attacks.split(",") if part)
+    families = tuple(part.strip() for part in attacks.split(",") if part.strip())
+    for name in families:
+        attack_named(name)
     plan = Plan(_numbers(multipliers), families, n, benign, items, randoms, questions)
     sites = [parse_site(text) for text in site]
     told = _told(behaviour, subject_names(vectors))
     places = _places(models, out)
     if len(places) > 1 and direction is not None:
         raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
+    asked = {"command": shlex.join(["demur", *sys.argv[1:]]), "vectors": vectors, "length": length, "sites": site}
     failed = []
     for model, here in places.items():
         engine = HFEngine(model, dtype)
@@ -122,7 +128,7 @@ def audit(
                 most = max(abs(dose) for dose in plan.extremes)
                 subjects, named, cleaned = beside_cleaned(engine, subjects, named, clean, toward, here, most, bar)
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
-                                 bar, cleaned, remarks)  # fmt: skip
+                                 bar, cleaned, remarks, asked)  # fmt: skip
         _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:

@@ -60,6 +60,11 @@ def load_direction(path: str | Path, weights: str | None = None) -> Direction:
     try:
         with safe_open(path, framework="pt") as file:
             header: dict[str, Any] = file.metadata() or {}
+            if header.get("kind") == "demur.fit":
+                raise BadFile(
+                    f"{path} is a fit that a run keeps for its own reruns, and finds again by the same --out; "
+                    f"`demur direction fit` writes a direction."
+                )
             vector = file.get_tensor("vector")
     except FileNotFoundError:
         raise BadFile(f"no direction at {path}; `demur direction fit` writes one.") from None
