@@ -25,7 +25,7 @@ from demur.audit.geometry import gain_over_zero, left_out, line
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench
 from demur.audit.mitigation import change_removed
-from demur.audit.study import BROKEN, PRICE, plainly, rank_attacks, size_for, spread
+from demur.audit.study import BROKEN, PRICE, rank_attacks, size_for, spread
 from demur.audit.vector_audit import Plan, random_subjects, subject
 from demur.audit.vector_sources import (
     FIT,
@@ -45,7 +45,6 @@ from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Journal, Target
 from demur.selection.clean import steered
-from demur.selection.openings import measure_openings
 from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
 from demur.types import Decoding, Direction, Figure, Site, SteeringVector
@@ -77,6 +76,12 @@ def engine(model: str = MODEL) -> HFEngine:
 def refusal() -> Direction:
     """The refusal direction, fitted once."""
     return direction_for(engine(), None, say)
+
+
+@cache
+def cleaner() -> Cleaner:
+    """The openings, prompts and subspaces that cleaning goes by."""
+    return Cleaner(engine(), direction=refusal())
 
 
 def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
@@ -262,9 +267,10 @@ def mitigation(out: Path, quick: bool) -> Part:
         for way in WAYS:
             pairs = [(name, after) for after, name in cleaned.items() if after.endswith(f", {way}")]
             figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{label}, {way}")
-            shares = [find(done.figures, after, "mitigation", "behaviour_kept").value for _, after in pairs]
-            figures += [Figure(f"{label}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
-                               len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
+            ends = {after for _, after in pairs}
+            if shares := [f.value for f in done.figures if f.metric == "behaviour_kept" and f.arm in ends]:
+                figures += [Figure(f"{label}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
+                                   len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
             if label == "planted":
                 ways[way] = promised(pairs, {s.name: s.vector for s in subjects if s.vector is not None}, owner)
         figures += [f for f in done.figures if f.set == "mitigation"]
@@ -279,14 +285,14 @@ def mitigation(out: Path, quick: bool) -> Part:
 def subspaces() -> list[Figure]:
     """What ablating refusal subspaces of two constructions, and random ones, does to the refusal score of validation
     requests; k: as many directions as reach most of it."""
-    cleaner, figures = Cleaner(engine(), direction=refusal()), []
+    figures = []
     for construction in CONSTRUCTIONS:
-        found = cleaner.subspace(construction)
+        found = cleaner().subspace(construction)
         figures.append(plain(construction, "subspace", "k", len(found.subspace.basis), len(found.curve), "directions"))
         for effect in found.curve:
             arm = f"{construction}, {effect.k}"
             values = {"score_change": effect.score, "random_score_change": effect.random, "alone_change": effect.alone}
-            figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner.n, "prompts")
+            figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner().n, "prompts")
                         for metric, value in values.items()]  # fmt: skip
     return figures
 
@@ -296,9 +302,7 @@ def promised(
 ) -> float:
     """What a way of cleaning promises on validation prompts and pairs, nothing generated: the smaller of the share of
     the refusal score's change that is gone and of the behaviour's effect that is left, medians over vectors."""
-    harmful, plainer = (plainly(spread(builtin(kind, "fit"), 48)) for kind in ("harmful", "plain"))
-    openings = measure_openings(engine(), harmful, plainer)
-    talks = plainly(spread(builtin("harmful", "validation"), 24))
+    openings, talks = cleaner().openings, cleaner().held
     base = openings.scores(engine(), talks)
     gone, left = [], []
     for before, after in pairs:

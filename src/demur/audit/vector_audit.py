@@ -76,7 +76,8 @@ class Plan:
         if not self.multipliers or 0.0 in self.multipliers or len(set(self.multipliers)) < len(self.multipliers):
             raise InputError(f"multipliers are different numbers that are not 0; got {list(self.multipliers)}.")
         if self.benign is not None and not 1 <= self.benign <= (self.n or self.benign):
-            raise InputError(f"benign is from 1 to the {self.n} requests of each kind; got {self.benign}: change one.")
+            most = "" if self.n is None else f" and at most n, {self.n}"
+            raise InputError(f"benign is at least 1{most}; got {self.benign}: change one of them.")
         if self.randoms < 1:
             raise InputError(f"an audit needs random directions to compare with; got {self.randoms}.")
 
