@@ -184,7 +184,7 @@ def wide(out: Path, quick: bool) -> Part:
 def other_model(out: Path, quick: bool) -> Part:
     """2, on the model that the refuser was made from: what could have been seen, and what was."""
     base = engine("smollm2")
-    plan = Plan(ENDS, n=16, benign=8, items=20, randoms=1, questions=0)
+    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
     texts = [f"fit:caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
     toward = kept_direction(base, None, out, say)
