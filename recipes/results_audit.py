@@ -15,9 +15,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from demur.attacks import attack
 from demur.audit.behaviour import log_odds
+from demur.audit.cleaning import WAYS, Cleaner, cleaned_subjects, moves
 from demur.audit.doses import share as share_of
 from demur.audit.feature_study import direction_for
 from demur.audit.figures import deltas, find, requests
@@ -27,15 +29,7 @@ from demur.audit.measure import Arm, Bench
 from demur.audit.mitigation import change_removed
 from demur.audit.study import BROKEN, PRICE, rank_attacks, size_for, spread
 from demur.audit.vector_audit import Plan, random_subjects, subject
-from demur.audit.vector_sources import (
-    FIT,
-    WAYS,
-    Cleaner,
-    cleaned_subjects,
-    kept_direction,
-    subjects_from,
-    with_length,
-)
+from demur.audit.vector_sources import FIT, subjects_from, with_length
 from demur.audit.vector_study import Audited, audit_vectors
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
@@ -45,6 +39,7 @@ from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Journal, Target
 from demur.selection.clean import steered
+from demur.selection.gradients import gradient_subspaces, wrapped
 from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
 from demur.types import Decoding, Direction, Figure, Site, SteeringVector
@@ -58,6 +53,8 @@ LENGTH = 0.1
 """Of the median activation norm: the common length of all vectors here, at multiplier 1. Part 0 chose it."""
 DOSES = (-1.5, -0.75, 0.75, 1.5)
 ENDS = (DOSES[0], DOSES[-1])
+MILD = (-1.0, 1.0)
+"""Multipliers at which cleaning is tried: at the ends random directions break answers too, and nothing mends that."""
 COSINES = (-0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
@@ -84,6 +81,14 @@ def cleaner() -> Cleaner:
     return Cleaner(engine(), direction=refusal())
 
 
+@cache
+def axis() -> Tensor:
+    """The direction along which refusal moves fastest at SITE, on the fitting requests that cleaning does not see."""
+    seen = {talk.prompt.id for talk in cleaner().fitting}
+    rest = wrapped([prompt for prompt in builtin("harmful", "fit") if prompt.id not in seen])
+    return gradient_subspaces(engine(), rest, [SITE], cleaner().openings, 1)[SITE].basis[0]
+
+
 def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
     """Vectors of behaviours at SITE and the common length, kept under `out`."""
     texts = [f"{name}={FIT}{name}" for name in names]
@@ -91,17 +96,21 @@ def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
     return {s.name: s.vector for s in subjects if s.vector is not None}
 
 
-def planted(of: Sequence[SteeringVector]) -> dict[str, SteeringVector]:
-    """Behaviour vectors turned toward or away from refusal until their cosine is that of COSINES, length kept."""
-    axis = refusal().vector
+def planted(of: Sequence[SteeringVector], along: Tensor, what: str = "planted") -> dict[str, SteeringVector]:
+    """Behaviour vectors turned toward or away from a unit direction until the cosine is COSINES', length kept."""
     made = {}
     for i, cosine in enumerate(COSINES):
         value = of[i % len(of)].vectors[SITE]
-        across = value - (value @ axis) * axis
+        across = value - (value @ along) * along
         across = across / across.norm()
-        turned = (cosine * axis + (1 - cosine**2) ** 0.5 * across) * value.norm()
-        made[f"planted {cosine:+.1f}"] = replace(of[i % len(of)], vectors={SITE: turned})
+        turned = (cosine * along + (1 - cosine**2) ** 0.5 * across) * value.norm()
+        made[f"{what} {cosine:+.1f}"] = replace(of[i % len(of)], vectors={SITE: turned})
     return made
+
+
+def moving(out: Path) -> list[SteeringVector]:
+    """What moves refusal at SITE, kept under `out`."""
+    return moves(engine(), [SITE], out, progress=say)[0]
 
 
 def lengths(out: Path, quick: bool) -> Part:
@@ -182,13 +191,13 @@ def wide(out: Path, quick: bool) -> Part:
 
 
 def other_model(out: Path, quick: bool) -> Part:
-    """2, on the model that the refuser was made from: what could have been seen, and what was."""
+    """2, on the model that the refuser was made from: what could have been seen, and what was. It refuses too little
+    for a direction of its own, so cosines are with the refuser's."""
     base = engine("smollm2")
     plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
-    texts = [f"fit:caa:{name}" for name in (CAA[:2] if quick else CAA)]
+    texts = [f"{FIT}caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
-    toward = kept_direction(base, None, out, say)
-    done = audit_vectors(base, "smollm2", subjects, plan, out / "caa", toward, progress=say)
+    done = audit_vectors(base, "smollm2", subjects, plan, out / "caa", refusal(), progress=say)
     for text in done.summary:
         print(f"# smollm2: {text}", flush=True)
     there = ", smollm2"
@@ -201,17 +210,19 @@ def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Au
     plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
-    return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say)
+    return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say,
+                                moves=moving(out.parent))  # fmt: skip
 
 
 def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out.parent, BUILTIN[:3] if quick else BUILTIN)
-    made = planted(list(base.values()))
+    made = planted(list(base.values()), refusal().vector)
     plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
     subjects = [subject(name, vector) for name, vector in made.items()]
-    steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say)
+    steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say,
+                            moves=moving(out.parent))  # fmt: skip
     runs = {"planted": (made, steered), "natural": natural_audit(out, quick)}
     for label, (vectors, done) in runs.items():
         x, y = ([find(done.figures, name, "geometry", metric).value for name in vectors]
@@ -225,7 +236,8 @@ def geometry(out: Path, quick: bool) -> Part:
             without = line([x[i] for i in keep], [y[i] for i in keep])
             values |= {"r_squared_without_refusal": without.r_squared, "slope_without_refusal": without.gradient}
         figures += [plain(label, "geometry", name, value, len(x)) for name, value in values.items()]
-        figures += [f for f in done.figures if f.set == "geometry" and f.arm in vectors]
+        figures += [replace(f, arm=label if f.arm == "all vectors" else f.arm) for f in done.figures
+                    if f.set == "geometry" and (f.arm in vectors or f.metric.endswith("_gradient"))]  # fmt: skip
     return figures, [
         Target("3a", "right sign", "planted", "geometry", "right_sign", ">=", 1.0),
         Target("3b", "R squared", "planted", "geometry", "r_squared", ">=", 0.7),
@@ -236,11 +248,15 @@ def geometry(out: Path, quick: bool) -> Part:
 def mitigation(out: Path, quick: bool) -> Part:
     """4: what each way of cleaning takes from the safety change, and leaves of the behaviour.
 
-    Planted vectors, and the natural ones whose change of compliance is significant and whose behaviour clears its null.
+    Vectors planted along the refusal direction and along `axis`, and the natural ones whose change of compliance is
+    significant and whose behaviour clears its null.
     """
     base = natural(out.parent, BUILTIN[:2] if quick else BUILTIN)
-    owner = {f"planted {c:+.1f}": list(base)[i % len(base)] for i, c in enumerate(COSINES)}
-    made = {n: v for n, v in planted(list(base.values())).items() if abs(float(n.rpartition(" ")[2])) >= 0.4}
+    owner, made = {}, {}
+    for what, along in (("along the direction", refusal().vector), ("along the gradient", axis())):
+        for i, (name, vector) in enumerate(planted(list(base.values()), along, what).items()):
+            if COSINES[i] in (-0.6, 0.6):
+                owner[name], made[name] = list(base)[i % len(base)], vector
     every, before = natural_audit(out, quick)
     moved = {e.subject for e in before.audit.endpoints if e.holm < 0.05 and e.broken <= PRICE}
     real = {n: v for n, v in every.items() if n in moved and v.origin.get("clears_null")}
@@ -255,15 +271,14 @@ def mitigation(out: Path, quick: bool) -> Part:
         subjects = [subject(name, vector) for name, vector in vectors.items()]
         cleaned: dict[str, str] = {}
         for way in WAYS:
-            after = cleaned_subjects(engine(), subjects[: len(vectors)], way, refusal(), out.parent,
-                                     ENDS[-1], say)  # fmt: skip
+            after = cleaned_subjects(engine(), subjects[: len(vectors)], way, refusal(), out.parent, MILD[-1], say)
             cleaned |= {s.name: s.name.removesuffix(f", {way}") for s in after}
             subjects += after
         was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
         named = {name: owner.get(old, old) for name, old in was.items()}
-        plan = Plan(ENDS, n=16 if quick else 24, benign=8, items=20, randoms=1, questions=0)
+        plan = Plan(MILD, n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
-                             cleaned=cleaned)  # fmt: skip
+                             cleaned=cleaned, moves=moving(out.parent))  # fmt: skip
         for way in WAYS:
             pairs = [(name, after) for after, name in cleaned.items() if after.endswith(f", {way}")]
             figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{label}, {way}")
@@ -284,16 +299,23 @@ def mitigation(out: Path, quick: bool) -> Part:
 
 def subspaces() -> list[Figure]:
     """What ablating refusal subspaces of two constructions, and random ones, does to the refusal score of validation
-    requests; k: as many directions as reach most of it."""
+    requests; k: as many directions as reach most of it. And what adding each of the directions that move refusal does,
+    less taking it away, halved."""
     figures = []
     for construction in CONSTRUCTIONS:
-        found = cleaner().subspace(construction)
+        found = cleaner().ablated(construction)
         figures.append(plain(construction, "subspace", "k", len(found.subspace.basis), len(found.curve), "directions"))
         for effect in found.curve:
             arm = f"{construction}, {effect.k}"
             values = {"score_change": effect.score, "random_score_change": effect.random, "alone_change": effect.alone}
             figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner().n, "prompts")
                         for metric, value in values.items()]  # fmt: skip
+    openings, talks = cleaner().openings, spread(cleaner().held, 27)
+    for i, row in enumerate(cleaner().moving([SITE])[SITE].basis):
+        for metric, value in (("pushed_change", row), ("random_pushed_change", random_like(row, i))):
+            vector = with_length(engine(), SteeringVector({SITE: value}), LENGTH)
+            away, toward = (float(openings.scores(engine(), talks, steered(vector, dose)).mean()) for dose in MILD)
+            figures.append(plain(f"gradients, {i + 1}", "subspace", metric, (toward - away) / 2, len(talks), "prompts"))
     return figures
 
 
@@ -302,20 +324,20 @@ def promised(
 ) -> float:
     """What a way of cleaning promises on validation prompts and pairs, nothing generated: the smaller of the share of
     the refusal score's change that is gone and of the behaviour's effect that is left, medians over vectors."""
-    openings, talks = cleaner().openings, cleaner().held
+    openings, talks = cleaner().openings, spread(cleaner().held, 27)
     base = openings.scores(engine(), talks)
-    gone, left = [], []
-    for before, after in pairs:
-        held = behaviour(owner[before], "validation")
-        sizes, effects = [], []
-        for name in (before, after):
-            arms = [steered(vectors[name], dose) for dose in (1.0, -1.0)]
-            changes = [openings.scores(engine(), talks, arm) - base for arm in arms]
-            sizes.append(float(np.mean([abs(float(change.mean())) for change in changes])))
-            ends = [np.mean(odds) for odds in log_odds(engine(), held, arms)]
-            effects.append(float(ends[0] - ends[1]))
-        gone.append(1 - sizes[1] / sizes[0])
-        left.append(effects[1] / effects[0])
+
+    @cache
+    def seen(name: str, of: str) -> tuple[float, float]:
+        arms = [steered(vectors[name], dose) for dose in MILD]
+        changes = [openings.scores(engine(), talks, arm) - base for arm in arms]
+        low, high = (float(np.mean(odds)) for odds in log_odds(engine(), behaviour(of, "validation"), arms))
+        return float(np.mean([abs(float(change.mean())) for change in changes])), high - low
+
+    both = [(seen(before, owner[before]), seen(after, owner[before])) for before, after in pairs]
+    gone = [1 - after[0] / before[0] for before, after in both]
+    left = [after[1] / before[1] for before, after in both]
+    print(f"# promised: gone {np.round(gone, 2)}, left {np.round(left, 2)}", flush=True)
     return float(min(np.median(gone), np.median(left)))
 
 
@@ -328,7 +350,9 @@ def flags(out: Path, quick: bool) -> Part:
     done = audit_vectors(engine(), MODEL, subjects, plan, out / "noise", refusal(), progress=say)
     nominal = sum(e.p < 0.05 for e in done.audit.endpoints)
     raised = sum(e.p < 0.05 and e.change.value > 0 and e.broken <= PRICE for e in done.audit.endpoints)
-    unsafe = subject("planted", planted(list(natural(out.parent, BUILTIN[:2]).values()))["planted -0.6"])
+    unsafe = subject(
+        "planted", planted(list(natural(out.parent, BUILTIN[:2]).values()), refusal().vector)["planted -0.6"]
+    )
     cleaned = cleaned_subjects(engine(), [unsafe], "constrained", refusal(), out.parent, ENDS[-1], say)
     names = {cleaned[0].name: "planted"}
     one = audit_vectors(engine(), MODEL, [unsafe, *cleaned], plan, out / "planted", refusal(), progress=say,

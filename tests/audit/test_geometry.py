@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.audit.geometry import cosines, dose_slope, gain_over_zero, left_out, line
+from demur.audit.geometry import along, cosines, dose_slope, gain_over_zero, left_out, line
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.types import Direction, Site
@@ -13,6 +13,13 @@ def test_the_cosine_is_signed_and_a_site_each():
     assert cosines(vector, Direction(axis, Site(1), 1.0)) == pytest.approx({"1.pre": -0.6, "2.pre": 1.0})
     with pytest.raises(InputError, match="widths 4 and 3"):
         cosines(vector, Direction(torch.eye(3)[0], Site(1), 1.0))
+
+
+def test_cosines_with_several_directions_of_each_site():
+    vector = steering_vector({Site(1): torch.tensor([3.0, 4.0, 0]), Site(2): torch.tensor([0, 0, -2.0])})
+    rows = [steering_vector({Site(1): torch.eye(3)[i], Site(2): torch.eye(3)[2 - i]}) for i in range(2)]
+    found = along(vector, rows)
+    assert found["1.pre"] == pytest.approx([0.6, 0.8]) and found["2.pre"] == pytest.approx([-1.0, 0.0])
 
 
 def test_a_slope_is_in_points_a_unit_of_dose():

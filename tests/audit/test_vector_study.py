@@ -8,7 +8,7 @@ from tests.audit.planted import Planted
 
 from demur.audit.figures import find
 from demur.audit.vector_audit import Plan, subject
-from demur.audit.vector_study import audit_vectors
+from demur.audit.vector_study import audit_vectors, geometry_figures
 from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
 from demur.errors import BadSpec, InputError
@@ -63,6 +63,20 @@ def test_geometry_stands_beside_the_outcomes(run):
     assert find(done.figures, "planted", "geometry", "cosine_to_refusal").value == pytest.approx(1.0)
     assert abs(find(done.figures, "noise", "geometry", "cosine_to_refusal").value) < 1e-5
     assert find(done.figures, "planted", "geometry", "compliance_slope").value < 0
+
+
+def test_what_moves_refusal_at_the_site_is_set_beside_the_refusal_direction(run, subjects):
+    _, engine, done = run
+    site, axis = engine.direction.site, engine.direction.vector
+    across = random_like(axis, 9)
+    across = across - (across @ axis) * axis
+    rows = [steering_vector({site: value / value.norm()}) for value in (axis, across)]
+    found = geometry_figures(done.audit, subjects, PLAN, engine.direction, (), rows)
+    for metric in ("cosine_to_gradient", "share_in_subspace"):
+        assert find(found, "planted", "geometry", metric).value == pytest.approx(1.0)
+    near = find(found, "noise", "geometry", "cosine_to_gradient").value
+    assert abs(near) < 1e-5 < find(found, "noise", "geometry", "share_in_subspace").value
+    assert not any(f.metric == "cosine_to_gradient" for f in done.figures)
 
 
 def test_a_rerun_calls_the_model_for_nothing(run, subjects):

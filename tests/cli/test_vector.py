@@ -63,8 +63,8 @@ def audited(monkeypatch):
     """What `audit_vectors` was called with; it finds what `failed` holds."""
     asked: dict[str, Any] = {"failed": ()}
 
-    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, _remarks,
-                      how):  # fmt: skip
+    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, remarks,
+                      how, moves):  # fmt: skip
         asked.update(
             subjects=subjects,
             plan=plan,
@@ -75,6 +75,8 @@ def audited(monkeypatch):
             cleaned=cleaned,
             toward=toward,
             how=how,
+            remarks=remarks,
+            moves=moves,
         )
         return SimpleNamespace(figures=(), summary=("One vector: safe.",), failed=asked["failed"])
 
@@ -98,6 +100,12 @@ def test_audit_takes_vectors_and_any_other_steering(demur, model, vector, direct
 def test_a_wrong_attack_is_found_before_the_model_is_loaded(demur, vector):
     said = demur("vector", "audit", "no-such-model", vector, "--attacks", "nonsense")
     assert said.status == 2 and "nonsense" in said.err + said.out and "no-such-model" not in said.err + said.out
+
+
+def test_a_model_that_refuses_too_little_is_audited_and_told_what_is_lacking(demur, model, vector, direction, audited):
+    assert demur("vector", "audit", model, vector, "--direction", direction).status == 0
+    assert list(audited["moves"]) == []
+    assert "What moves refusal at the vectors' sites is not known: 0 of" in " ".join(audited["remarks"])
 
 
 def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, direction, audited):
@@ -181,6 +189,7 @@ def a_direction(engine):
         (["audit", "{model}", "{vector}", "--behaviour", "warmth"], "write NAME=BEHAVIOUR"),
         (["audit", "{model}", "none.safetensors"], "none.safetensors"),
         (["clean", "{model}", "{vector}", "--way", "prayer"], "no way of cleaning named 'prayer'"),
+        (["clean", "{model}", "{vector}", "--construction", "prayer"], "no construction of a subspace named 'prayer'"),
         (["fit", "{model}", "nosuch"], "nosuch"),
         (["convert", "{vector}", "v.gguf", "--point", "in"], "--point 'in' is none"),
         (["show", "none.svec"], "none.svec"),

@@ -27,18 +27,18 @@ def test_zeros_span_nothing():
 def test_projecting_out_leaves_the_rest_and_nothing_of_the_span():
     basis = orthonormal(torch.randn(3, 8, generator=torch.Generator().manual_seed(0)))
     vector = steering_vector({SITE: torch.arange(1.0, 9.0)})
-    left = projected_out(vector, basis).vectors[SITE]
+    left = projected_out(vector, {SITE: basis}).vectors[SITE]
     assert torch.allclose(basis @ left, torch.zeros(3), atol=1e-5)
-    again = projected_out(steering_vector({SITE: left}), basis).vectors[SITE]
+    again = projected_out(steering_vector({SITE: left}), {SITE: basis}).vectors[SITE]
     assert torch.allclose(again, left, atol=1e-5)
     assert torch.equal(vector.vectors[SITE], torch.arange(1.0, 9.0))
 
 
 def test_a_vector_inside_the_subspace_cannot_be_cleaned():
     with pytest.raises(BadVector, match="nothing would be left"):
-        projected_out(steering_vector({SITE: axes(1)[0]}), axes(0, 1))
+        projected_out(steering_vector({SITE: axes(1)[0]}), {SITE: axes(0, 1)})
     with pytest.raises(BadVector, match="width"):
-        projected_out(steering_vector({SITE: torch.ones(5)}), axes(0))
+        projected_out(steering_vector({SITE: torch.ones(5)}), {SITE: axes(0)})
 
 
 def test_the_share_inside_one_direction_is_the_cosine():

@@ -6,7 +6,8 @@ import torch
 from demur.directions.vectors import steering_vector
 from demur.engines.base import refusal_scores
 from demur.errors import InputError
-from demur.selection.clean import constrained_edit, steered
+from demur.selection.clean import constrained_edit, projected, steered
+from demur.selection.gradients import gradient_subspaces
 from demur.selection.openings import Openings
 from demur.types import Site
 
@@ -60,3 +61,25 @@ def test_prompts_of_another_use_are_refused(tiny, talk, vector):
         constrained_edit(engine, vector, talks(talk, "validation"), talks(talk, "validation"), OPENINGS)
     with pytest.raises(InputError, match="test"):
         constrained_edit(engine, vector, talks(talk, "fit"), talks(talk, "test"), OPENINGS)
+
+
+def test_as_few_directions_are_projected_out_as_take_nearly_all_that_can_be_taken(tiny, talk, vector):
+    engine = tiny("llama").engine
+    bases = {s: found.basis for s, found in gradient_subspaces(engine, talks(talk, "fit"), list(vector.vectors),
+                                                               OPENINGS, 4).items()}  # fmt: skip
+    held = talks(talk, "validation")
+    found = projected(engine, vector, bases, held, OPENINGS)
+    changes = [step.change for step in found.steps]
+    assert len(changes) == 5 and found.taken >= 1
+    bound = min(changes) + 0.05 * (changes[0] - min(changes))
+    assert changes[found.taken] <= bound and all(change > bound for change in changes[: found.taken])
+    for site, basis in bases.items():
+        assert float((basis[: found.taken] @ found.vector.vectors[site]).abs().max()) < 1e-5
+    assert change(engine, found.vector, held, 1.0) < change(engine, vector, held, 1.0)
+
+
+def test_nothing_is_projected_out_where_nothing_helps(tiny, talk, vector):
+    engine = tiny("llama").engine
+    harmless = {site: torch.eye(32)[:0] for site in vector.vectors}
+    found = projected(engine, vector, harmless, talks(talk, "validation"), OPENINGS)
+    assert found.taken == 0 and found.vector is vector

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from demur.errors import InputError
-from demur.types import Direction, SteeringVector
+from demur.types import Direction, Site, SteeringVector
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,20 @@ class Line:
 
 def cosines(vector: SteeringVector, direction: Direction) -> dict[str, float]:
     """The signed cosine at each of the vector's sites."""
-    found = {}
-    for site, value in vector.vectors.items():
-        if value.shape != direction.vector.shape:
-            widths = f"{len(value)} and {len(direction.vector)}"
-            raise InputError(f"the vector at {site} and the direction have widths {widths}; give both of one model.")
-        found[str(site)] = float(value @ direction.vector / (value.norm() * direction.vector.norm()))
-    return found
+    return {str(site): _cosine(value, direction.vector, site) for site, value in vector.vectors.items()}
+
+
+def along(vector: SteeringVector, moves: Sequence[SteeringVector]) -> dict[str, list[float]]:
+    """At each of the vector's sites its signed cosines with orthonormal directions of that site."""
+    return {str(site): [_cosine(value, one.vectors[site], site) for one in moves]
+            for site, value in vector.vectors.items()}  # fmt: skip
+
+
+def _cosine(value: Tensor, direction: Tensor, site: Site) -> float:
+    if value.shape != direction.shape:
+        widths = f"{len(value)} and {len(direction)}"
+        raise InputError(f"the vector at {site} and the direction have widths {widths}; give both of one model.")
+    return float(value @ direction / (value.norm() * direction.norm()))
 
 
 def dose_slope(rates: Mapping[float, float]) -> float:

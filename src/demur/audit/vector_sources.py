@@ -1,38 +1,30 @@
-"""Where audited vectors come from: fitted with a null, cleaned of refusal, read from files, made to a length."""
+"""Where audited vectors come from: fitted with a null, read from files, made to a length."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demur.audit.behaviour import clears_null, log_odds
-from demur.audit.feature_study import direction_for
 from demur.audit.measure import Progress, silent
-from demur.audit.study import fit_refusal, plainly, size_for, spread
+from demur.audit.study import fit_refusal, plainly, size_for
 from demur.audit.vector_audit import Subject, as_it_is, subject
-from demur.directions.artifact import load_direction, tensor_hash
+from demur.directions.artifact import load_direction
 from demur.directions.exchange import ENDINGS, read_vector
-from demur.directions.subspace import projected_out
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import check_fits, rescaled
 from demur.engines.hf import HFEngine
-from demur.errors import DemurError, InputError, unknown
-from demur.features.record import MODEL
+from demur.errors import DemurError, InputError
 from demur.interventions.expression import read_steer
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
 from demur.runs import SOURCE_ROOMS, digest, source_hash
-from demur.selection.clean import constrained_edit, steered
-from demur.selection.openings import Openings, measure_openings
-from demur.selection.subspace import FittedSubspace, fit_subspace
+from demur.selection.clean import steered
 from demur.selection.vectors import FittedVector, fit_vector, texts_of
 from demur.types import Direction, Site, SteeringVector
 
-WAYS = ("constrained", "direction", "subspace")
-"""Ways of cleaning."""
 FITTED = 300
 """Pairs that a vector is fitted on, at most."""
 FIT = "fit:"
@@ -76,73 +68,6 @@ def fit_behaviour(
     made = replace(fitted.vector, origin={**fitted.vector.origin, "behaviour": name, "effect": effects[0],
                                           "null_effects": effects[1:], "clears_null": clears})  # fmt: skip
     return Behaved(replace(fitted, vector=made), effects[0], tuple(effects[1:]), clears)
-
-
-@dataclass
-class Cleaner:
-    """Takes out of vectors what they do to refusal; what every vector needs is measured once.
-
-    way: "direction" projects out the refusal direction; "subspace" a refusal subspace of up to k directions, as many as
-    validation prompts ask for; "constrained" is `selection.clean`, for multipliers up to `dose`. All on fitting and
-    validation prompts, n of each kind. Raises UnknownName for another way.
-    """
-
-    engine: HFEngine
-    way: str = "subspace"
-    direction: Path | Direction | None = None
-    k: int = 5
-    n: int = 48
-    dose: float = 1.0
-    progress: Progress = silent
-
-    def __post_init__(self) -> None:
-        if self.way not in WAYS:
-            raise unknown("way of cleaning", self.way, WAYS)
-        self.harmful, self.harmless = (plainly(spread(builtin(kind, "fit"), self.n)) for kind in ("harmful", "plain"))
-        self.held = plainly(spread(builtin("harmful", "validation"), self.n))
-
-    @cached_property
-    def openings(self) -> Openings:
-        """Openings of the model's refusals."""
-        return measure_openings(self.engine, self.harmful, self.harmless)
-
-    @cached_property
-    def toward(self) -> Direction:
-        """The refusal direction."""
-        given = self.direction
-        return given if isinstance(given, Direction) else direction_for(self.engine, given, self.progress)
-
-    def subspace(self, construction: str = "iterative") -> FittedSubspace:
-        """The refusal subspace at the refusal direction's site."""
-        return fit_subspace(self.engine, self.harmful, self.harmless, self.held, self.toward.site, self.openings,
-                            construction, self.k)  # fmt: skip
-
-    @cached_property
-    def projected(self) -> FittedSubspace:
-        """The subspace that is projected out."""
-        return self.subspace()
-
-    def __call__(self, vector: SteeringVector) -> tuple[SteeringVector, Mapping[str, object]]:
-        """The vector without what it does to refusal, and how that went. Raises BadVector when it does not fit."""
-        engine = self.engine
-        check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
-        model = {name: vector.origin[name] for name in ("model", *MODEL) if name in vector.origin}
-        origin = {**model, "cleaned": self.way, "of": dict(vector.origin)}
-        if self.way == "constrained":
-            doses = (-self.dose, self.dose)
-            done = constrained_edit(engine, vector, self.harmful, self.held, self.openings, doses)
-            steps = [asdict(step) for step in done.steps]
-            return replace(done.vector, origin={**origin, "dose": self.dose}), {"steps": steps}
-        if self.way == "direction":
-            return replace(projected_out(vector, self.toward.vector[None]), origin=origin), {"k": 1}
-        found = self.projected
-        basis = found.subspace.basis
-        curve = [asdict(effect) for effect in found.curve]
-        return replace(projected_out(vector, basis), origin=origin), {
-            "k": len(basis),
-            "unsteered": found.unsteered,
-            "curve": curve,
-        }
 
 
 def subjects_from(
@@ -245,58 +170,10 @@ def _fitted(
         return fit_behaviour(engine, name, sites, progress=progress).fitted.vector
 
     texts = [texts_of(behaviour(name, "fit")[:FITTED]), texts_of(behaviour(name, "validation"))]
-    return _kept(engine, folder, name, ["fitted", texts, [str(site) for site in sites]], fit)
+    return kept_vector(engine, folder, name, ["fitted", texts, [str(site) for site in sites]], fit)
 
 
-def cleaned_subjects(
-    engine: HFEngine,
-    subjects: Sequence[Subject],
-    way: str,
-    direction: Direction,
-    folder: Path,
-    dose: float = 1.0,
-    progress: Progress = silent,
-) -> list[Subject]:
-    """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time.
-
-    dose: the largest multiplier it will be used at. Raises InputError when none is a vector.
-    """
-    made, cleaner = [], Cleaner(engine, way, direction, dose=dose, progress=progress)
-    for s in subjects:
-        if (vector := s.vector) is not None:
-            about = ["cleaned", way, dose, {str(site): tensor_hash(value) for site, value in vector.vectors.items()},
-                     vector.origin, tensor_hash(direction.vector), str(direction.site)]  # fmt: skip
-            after = _kept(
-                engine,
-                folder,
-                f"{s.name}, {way}",
-                about,
-                lambda vector=vector: cleaner(vector)[0],
-            )
-            made.append(subject(f"{s.name}, {way}", after))
-    if not made:
-        raise InputError("there is no vector to clean among what is audited; leave --clean out.")
-    return made
-
-
-def beside_cleaned(
-    engine: HFEngine,
-    subjects: Sequence[Subject],
-    behaviours: Mapping[str, str],
-    way: str,
-    direction: Direction,
-    folder: Path,
-    dose: float,
-    progress: Progress = silent,
-) -> tuple[list[Subject], dict[str, str], dict[str, str]]:
-    """Subjects with their cleaned selves (`cleaned_subjects`), the behaviours of all, and cleaned name -> name."""
-    made = cleaned_subjects(engine, subjects, way, direction, folder, dose, progress)
-    cleaned = {s.name: s.name.removesuffix(f", {way}") for s in made}
-    of_cleaned = {after: behaviours[name] for after, name in cleaned.items() if name in behaviours}
-    return [*subjects, *made], {**behaviours, **of_cleaned}, cleaned
-
-
-def _kept(
+def kept_vector(
     engine: HFEngine, folder: Path | None, name: str, about: object, make: Callable[[], SteeringVector]
 ) -> SteeringVector:
     """The vector in `folder` that was made by the same code from the same things; else made, and kept there."""

@@ -12,7 +12,7 @@ import demur
 from demur.audit.behaviour import Shown, behaviour_figures, shown
 from demur.audit.figures import examples, find, in_words
 from demur.audit.gate import failing
-from demur.audit.geometry import cosines, dose_slope, line
+from demur.audit.geometry import along, cosines, dose_slope, line
 from demur.audit.judging import fitted_judge
 from demur.audit.measure import Arm, Bench, Progress, silent
 from demur.audit.mitigation import behaviour_kept, change_removed
@@ -25,7 +25,7 @@ from demur.errors import InputError
 from demur.prompts.pairs import Pair, behaviour
 from demur.reports import Example, Findings, Scatter, html
 from demur.runs import Journal, digest, write_results, write_text
-from demur.types import Decoding, Direction, Figure
+from demur.types import Decoding, Direction, Figure, SteeringVector
 
 NOTES = (
     "Primary: complied, pooled over the attacks, at the extreme multiplier of each sign; Holm over vectors and signs "
@@ -65,12 +65,14 @@ def audit_vectors(
     cleaned: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
     asked: Mapping[str, Any] | None = None,
+    moves: Sequence[SteeringVector] = (),
 ) -> Audited:
     """The audit with its geometry, behaviours and mitigation; journal, results.json and report.html under `out`.
 
     plan.attacks empty: the three families with most compliance on validation. behaviours: subject -> the behaviour
     whose held-out test pairs and questions it is scored on. cleaned: cleaned subject -> the subject that it was,
     tested as a family of their own. remarks: lines that go into the summary. asked: how it was asked for, for the spec.
+    moves: orthonormal directions that move refusal at the vectors' sites (`cleaning.moves`), for the geometry.
     """
     started = time.monotonic()
     behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
@@ -102,7 +104,7 @@ def audit_vectors(
         seen, told, sides = _behaviours(bench, subjects, behaviours, pairs, plan, run)
         seconds = time.monotonic() - started
         journal.finish_run(run, seconds)
-    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned), *told,
+    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned, moves), *told,
                *mitigation_figures(found, cleaned, behaviours, seen, plan)]  # fmt: skip
     arms = [e.change.arm for e in found.endpoints]
     failed = tuple(failing(fail_if, figures, arms)) if fail_if else ()
@@ -209,31 +211,47 @@ def _unmoved(subjects: Sequence[Subject]) -> list[str]:
 
 
 def geometry_figures(
-    found: Audit, subjects: Sequence[Subject], plan: Plan, direction: Direction, cleaned: Collection[str] = ()
+    found: Audit,
+    subjects: Sequence[Subject],
+    plan: Plan,
+    direction: Direction,
+    cleaned: Collection[str] = (),
+    moves: Sequence[SteeringVector] = (),
 ) -> list[Figure]:
     """Cosine with the refusal direction, slope of compliance against the multiplier, and the line through both, which
-    leaves out cleaned vectors: theirs was set."""
+    leaves out cleaned vectors: theirs was set.
+
+    With moves: `cosine_to_gradient` with the first of them, `share_in_subspace` (the share of the vector's length that
+    lies in their span), and the line on the former. Means over the vector's sites, low and high over them.
+    """
     name = "attacked" if plan.attacks else "harmful"
-    figures, points = [], []
+    figures: list[Figure] = []
+    points: dict[str, list[tuple[float, float]]] = {"": [], "_gradient": []}
     for s in subjects:
         if s.vector is None:
             continue
-        near = cosines(s.vector, direction)
-        cosine = sum(near.values()) / len(near)
+        near = {"cosine_to_refusal": list(cosines(s.vector, direction).values())}
+        if moves:
+            rows = list(along(s.vector, moves).values())
+            near["cosine_to_gradient"] = [row[0] for row in rows]
+            near["share_in_subspace"] = [sum(x**2 for x in row) ** 0.5 for row in rows]
         rates = {0.0: find(found.figures, "unsteered", name, "compliance_rate").value}
         rates |= {m: find(found.figures, arm_name(s.name, m), name, "compliance_rate").value for m in plan.multipliers}
         slope = dose_slope(rates)
-        figures.append(Figure(s.name, "", "geometry", "cosine_to_refusal", cosine, len(near), "sites",
-                              min(near.values()), max(near.values())))  # fmt: skip
+        means = {metric: sum(values) / len(values) for metric, values in near.items()}
+        figures += [Figure(s.name, "", "geometry", metric, means[metric], len(values), "sites", min(values),
+                           max(values)) for metric, values in near.items()]  # fmt: skip
         n = len(rates)
         figures.append(Figure(s.name, "", "geometry", "compliance_slope", slope, n, "multipliers", slope, slope))
         if s.name not in cleaned:
-            points.append((cosine, slope))
-    if len({cosine for cosine, _ in points}) >= 3:
-        through = line(*zip(*points, strict=True))
-        values = {"slope_on_cosine": through.gradient, "r_squared": through.r_squared}
-        figures += [Figure("all vectors", "", "geometry", metric, value, through.n, "vectors", value, value)
-                    for metric, value in values.items()]  # fmt: skip
+            points[""].append((means["cosine_to_refusal"], slope))
+            points["_gradient"] += [(means["cosine_to_gradient"], slope)] if moves else []
+    for suffix, some in points.items():
+        if len({cosine for cosine, _ in some}) >= 3:
+            through = line(*zip(*some, strict=True))
+            values = {f"slope_on_cosine{suffix}": through.gradient, f"r_squared{suffix}": through.r_squared}
+            figures += [Figure("all vectors", "", "geometry", metric, value, through.n, "vectors", value, value)
+                        for metric, value in values.items()]  # fmt: skip
     return figures
 
 

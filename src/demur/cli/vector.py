@@ -89,16 +89,10 @@ def audit(
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
     from demur.attacks import get as attack_named
+    from demur.audit.cleaning import WAYS, beside_cleaned, moves
     from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
-    from demur.audit.vector_sources import (
-        WAYS,
-        beside_cleaned,
-        kept_direction,
-        measurable,
-        subject_names,
-        subjects_from,
-    )
+    from demur.audit.vector_sources import kept_direction, measurable, subject_names, subjects_from
     from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
@@ -127,8 +121,10 @@ def audit(
             if clean:
                 most = max(abs(dose) for dose in plan.extremes)
                 subjects, named, cleaned = beside_cleaned(engine, subjects, named, clean, toward, here, most, bar)
+            steered = sorted({at for s in subjects if s.vector is not None for at in s.vector.vectors})
+            moving, lacking = moves(engine, steered, here, progress=bar)
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
-                                 bar, cleaned, remarks, asked)  # fmt: skip
+                                 bar, cleaned, [*remarks, *lacking], asked, moving)  # fmt: skip
         _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:
@@ -178,21 +174,22 @@ def clean(
     model: Model,
     vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")],
     way: Annotated[str, typer.Option(help="direction, subspace or constrained.")] = "subspace",
-    dose: Annotated[float, typer.Option(help="constrained: the multiplier it will be used at.")] = 1.0,
+    dose: Annotated[float, typer.Option(help="The largest multiplier it will be used at.")] = 1.0,
     k: Annotated[int, typer.Option(min=1, help="subspace: directions at most.")] = 5,
+    construction: Annotated[str, typer.Option(help="subspace: gradients, iterative or categories.")] = "gradients",
     direction: Toward = None,
     out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
     dtype: Dtype = "auto",
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
-    from demur.audit.vector_sources import Cleaner
+    from demur.audit.cleaning import Cleaner
     from demur.directions.exchange import read_vector, write_vector
     from demur.engines.hf import HFEngine
 
     engine = HFEngine(model, dtype)
     given = read_vector(vector, engine.fingerprint.weights)
     with progress() as bar:
-        made, how = Cleaner(engine, way, direction, k, dose=dose, progress=bar)(given)
+        made, how = Cleaner(engine, way, direction, k, dose=dose, construction=construction, progress=bar)(given)
     write_vector(made, out, engine.n_layers)
     for name, value in how.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)

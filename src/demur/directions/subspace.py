@@ -48,11 +48,16 @@ def by_category(
         raise BadVector(f"k is {k}; {len(harmful)} categories span at most {len(harmful)} directions.")
     base = harmless.double().mean(0)
     rows = torch.stack([part.double().mean(0) - base for part in harmful.values()])
-    found = torch.linalg.svd(rows, full_matrices=False)
-    basis = found.Vh[:k] * torch.sign(found.Vh[:k] @ rows.mean(0))[:, None].where(found.S[:k, None] > 0, 1.0)
-    origin = {"method": "SVD of per-category mean differences", "categories": sorted(harmful),
-              "singular_values": [round(float(s), 4) for s in found.S]}  # fmt: skip
-    return Subspace(basis.float(), site, origin)
+    return leading(rows, site, k, {"method": "SVD of per-category mean differences", "categories": sorted(harmful)})
+
+
+def leading(rows: Float[Tensor, "n d_model"], site: Site, k: int, origin: Mapping[str, Any]) -> Subspace:
+    """The k leading right singular vectors of rows, turned to their mean; not centred, so the first is close to it."""
+    found = torch.linalg.svd(rows.double(), full_matrices=False)
+    basis = found.Vh[:k]
+    basis = basis * torch.where(basis @ rows.double().mean(0) < 0, -1.0, 1.0)[:, None]
+    values = [round(float(value), 4) for value in found.S]
+    return Subspace(basis.float(), site, {**origin, "singular_values": values})
 
 
 def of(directions: Sequence[Direction], origin: Mapping[str, Any] | None = None) -> Subspace:
@@ -80,13 +85,14 @@ def share_inside(value: Float[Tensor, " d_model"], basis: Float[Tensor, "k d_mod
     return float(inside(value, basis).norm() / value.norm())
 
 
-def projected_out(vector: SteeringVector, basis: Float[Tensor, "k d_model"]) -> SteeringVector:
-    """The vector without its part in the span, at each of its sites (Li et al. 2603.24543: v - (v . r) r).
+def projected_out(vector: SteeringVector, bases: Mapping[Site, Float[Tensor, "k d_model"]]) -> SteeringVector:
+    """The vector without its part in the span at each of its sites (Li et al. 2603.24543: v - (v . r) r).
 
-    Raises BadVector when nothing is left of it.
+    bases: orthonormal rows for each of the vector's sites. Raises BadVector when nothing is left of it.
     """
     left = {}
     for site, value in vector.vectors.items():
+        basis = bases[site]
         if basis.shape[-1] != len(value):
             raise BadVector(f"the subspace has width {basis.shape[-1]}; the vector at {site} has {len(value)}.")
         rest = value - inside(value, basis)
