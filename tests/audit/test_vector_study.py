@@ -77,6 +77,8 @@ def test_what_moves_refusal_at_the_site_is_set_beside_the_refusal_direction(run,
     near = find(found, "noise", "geometry", "cosine_to_gradient").value
     assert abs(near) < 1e-5 < find(found, "noise", "geometry", "share_in_subspace").value
     assert not any(f.metric == "cosine_to_gradient" for f in done.figures)
+    without = geometry_figures(done.audit, subjects, PLAN, None, (), rows)
+    assert [f for f in found if f.metric != "cosine_to_refusal"] == without
 
 
 def test_a_rerun_calls_the_model_for_nothing(run, subjects):

@@ -108,6 +108,15 @@ def test_a_model_that_refuses_too_little_is_audited_and_told_what_is_lacking(dem
     assert "What moves refusal at the vectors' sites is not known: 0 of" in " ".join(audited["remarks"])
 
 
+def test_a_model_without_a_refusal_direction_is_audited_without_cosines_and_not_cleaned(demur, refuses, model, vector,
+                                                                                        audited, tmp_path):  # fmt: skip
+    asked = ("vector", "audit", model, vector, "--dtype", "fp32", "--out", tmp_path / "runs")
+    assert demur(*asked).status == 0
+    assert audited["toward"] is None
+    assert "this model has no refusal direction: 0 of" in " ".join(audited["remarks"])
+    assert "--clean needs a refusal direction" in refuses(*asked, "--clean", "direction")
+
+
 def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, direction, audited):
     audited["failed"] = ("warm x+1.5: complied_delta.low 0.1 > 0",)
     said = demur("vector", "audit", model, vector, "--direction", direction, "--fail-if", "complied_delta.low > 0")

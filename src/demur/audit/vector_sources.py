@@ -161,6 +161,19 @@ def kept_direction(engine: HFEngine, path: Path | None, folder: Path, progress: 
     return fit_refusal(engine, size, lambda done, total: progress("fitting the direction", done, total), keep).direction
 
 
+def direction_or_why(
+    engine: HFEngine, path: Path | None, folder: Path, progress: Progress = silent
+) -> tuple[Direction | None, list[str]]:
+    """`kept_direction`, or None and a line that says why, where a model has none within the bounds. A file is read or
+    raises."""
+    try:
+        return kept_direction(engine, path, folder, progress), []
+    except DemurError as problem:
+        if path is not None:
+            raise
+        return None, [f"Without cosines, for this model has no refusal direction: {problem}"]
+
+
 def _fitted(
     engine: HFEngine, name: str, sites: Sequence[Site], folder: Path | None, progress: Progress
 ) -> SteeringVector:

@@ -57,7 +57,7 @@ def audit_vectors(
     subjects: Sequence[Subject],
     plan: Plan,
     out: Path,
-    direction: Direction,
+    direction: Direction | None,
     behaviours: Mapping[str, str] | None = None,
     new_tokens: int = 24,
     fail_if: str = "",
@@ -69,9 +69,10 @@ def audit_vectors(
 ) -> Audited:
     """The audit with its geometry, behaviours and mitigation; journal, results.json and report.html under `out`.
 
-    plan.attacks empty: the three families with most compliance on validation. behaviours: subject -> the behaviour
-    whose held-out test pairs and questions it is scored on. cleaned: cleaned subject -> the subject that it was,
-    tested as a family of their own. remarks: lines that go into the summary. asked: how it was asked for, for the spec.
+    plan.attacks empty: the three families with most compliance on validation. direction: None leaves out its cosines.
+    behaviours: subject -> the behaviour whose held-out test pairs and questions it is scored on. cleaned: cleaned
+    subject -> the subject that it was, tested as a family of their own. remarks: lines that go into the summary. asked:
+    how it was asked for, for the spec.
     moves: orthonormal directions that move refusal at the vectors' sites (`cleaning.moves`), for the geometry.
     """
     started = time.monotonic()
@@ -88,7 +89,7 @@ def audit_vectors(
         "plan": asdict(plan),
         "behaviours": behaviours,
         "cleaned": cleaned,
-        "direction": {"site": str(direction.site), "scores": direction.origin.get("scores")},
+        "direction": direction and {"site": str(direction.site), "scores": direction.origin.get("scores")},
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
@@ -214,7 +215,7 @@ def geometry_figures(
     found: Audit,
     subjects: Sequence[Subject],
     plan: Plan,
-    direction: Direction,
+    direction: Direction | None,
     cleaned: Collection[str] = (),
     moves: Sequence[SteeringVector] = (),
 ) -> list[Figure]:
@@ -226,11 +227,12 @@ def geometry_figures(
     """
     name = "attacked" if plan.attacks else "harmful"
     figures: list[Figure] = []
-    points: dict[str, list[tuple[float, float]]] = {"": [], "_gradient": []}
+    ends = {"cosine_to_refusal": "", "cosine_to_gradient": "_gradient"}
+    points: dict[str, list[tuple[float, float]]] = {metric: [] for metric in ends}
     for s in subjects:
         if s.vector is None:
             continue
-        near = {"cosine_to_refusal": list(cosines(s.vector, direction).values())}
+        near = {} if direction is None else {"cosine_to_refusal": list(cosines(s.vector, direction).values())}
         if moves:
             rows = list(along(s.vector, moves).values())
             near["cosine_to_gradient"] = [row[0] for row in rows]
@@ -243,15 +245,15 @@ def geometry_figures(
                            max(values)) for metric, values in near.items()]  # fmt: skip
         n = len(rates)
         figures.append(Figure(s.name, "", "geometry", "compliance_slope", slope, n, "multipliers", slope, slope))
-        if s.name not in cleaned:
-            points[""].append((means["cosine_to_refusal"], slope))
-            points["_gradient"] += [(means["cosine_to_gradient"], slope)] if moves else []
-    for suffix, some in points.items():
+        for metric in ends:
+            points[metric] += [(means[metric], slope)] if metric in means and s.name not in cleaned else []
+    for metric, some in points.items():
         if len({cosine for cosine, _ in some}) >= 3:
             through = line(*zip(*some, strict=True))
-            values = {f"slope_on_cosine{suffix}": through.gradient, f"r_squared{suffix}": through.r_squared}
-            figures += [Figure("all vectors", "", "geometry", metric, value, through.n, "vectors", value, value)
-                        for metric, value in values.items()]  # fmt: skip
+            values = {f"slope_on_cosine{ends[metric]}": through.gradient,
+                      f"r_squared{ends[metric]}": through.r_squared}  # fmt: skip
+            figures += [Figure("all vectors", "", "geometry", name, value, through.n, "vectors", value, value)
+                        for name, value in values.items()]  # fmt: skip
     return figures
 
 

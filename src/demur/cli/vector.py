@@ -92,7 +92,7 @@ def audit(
     from demur.audit.cleaning import WAYS, beside_cleaned, moves
     from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
-    from demur.audit.vector_sources import kept_direction, measurable, subject_names, subjects_from
+    from demur.audit.vector_sources import direction_or_why, measurable, subject_names, subjects_from
     from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
@@ -115,16 +115,18 @@ def audit(
         engine = HFEngine(model, dtype)
         with progress() as bar:
             subjects = subjects_from(engine, vectors, length, sites, here, bar)
-            toward = kept_direction(engine, direction, here, bar)
+            toward, undirected = direction_or_why(engine, direction, here, bar)
             named, remarks = measurable(subjects)
             named, cleaned = {**named, **told}, {}
             if clean:
                 most = max(abs(dose) for dose in plan.extremes)
+                if toward is None:
+                    raise InputError(f"{model}: --clean needs a refusal direction; leave it out. {undirected[0]}")
                 subjects, named, cleaned = beside_cleaned(engine, subjects, named, clean, toward, here, most, bar)
             steered = sorted({at for s in subjects if s.vector is not None for at in s.vector.vectors})
             moving, lacking = moves(engine, steered, here, progress=bar)
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
-                                 bar, cleaned, [*remarks, *lacking], asked, moving)  # fmt: skip
+                                 bar, cleaned, [*remarks, *undirected, *lacking], asked, moving)  # fmt: skip
         _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:
