@@ -39,10 +39,10 @@ from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Journal, Target
 from demur.selection.clean import steered
-from demur.selection.gradients import gradient_subspaces, wrapped
+from demur.selection.gradients import WRAPPERS, gradient_subspaces, wrapped
 from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
-from demur.types import Decoding, Direction, Figure, Site, SteeringVector
+from demur.types import Conversation, Decoding, Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 
@@ -87,6 +87,14 @@ def axis() -> Tensor:
     seen = {talk.prompt.id for talk in cleaner().fitting}
     rest = wrapped([prompt for prompt in builtin("harmful", "fit") if prompt.id not in seen])
     return gradient_subspaces(engine(), rest, [SITE], cleaner().openings, 1)[SITE].basis[0]
+
+
+@cache
+def fresh() -> list[Conversation]:
+    """Validation requests that cleaning is not judged by, bare and in every wrapper as often."""
+    seen = {talk.prompt.id for talk in cleaner().held}
+    rest = [prompt for prompt in builtin("harmful", "validation") if prompt.id not in seen]
+    return wrapped(spread(rest, 3 * len(WRAPPERS)))
 
 
 def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
@@ -264,7 +272,7 @@ def mitigation(out: Path, quick: bool) -> Part:
         f"# natural vectors that change safety and behaviour: {', '.join(real) or 'none'} of {len(every)}", flush=True
     )
     figures = [plain("natural", "audit", "change_both", len(real), len(every)), *subspaces()]
-    ways: dict[str, float] = {}
+    targets: list[Target] = []
     for label, vectors in (("planted", made), ("natural", real)):
         if not vectors:
             continue
@@ -279,22 +287,26 @@ def mitigation(out: Path, quick: bool) -> Part:
         plan = Plan(MILD, n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
                              cleaned=cleaned, moves=moving(out.parent))  # fmt: skip
-        for way in WAYS:
-            pairs = [(name, after) for after, name in cleaned.items() if after.endswith(f", {way}")]
-            figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{label}, {way}")
-            ends = {after for _, after in pairs}
-            if shares := [f.value for f in done.figures if f.metric == "behaviour_kept" and f.arm in ends]:
-                figures += [Figure(f"{label}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
-                                   len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
-            if label == "planted":
-                ways[way] = promised(pairs, {s.name: s.vector for s in subjects if s.vector is not None}, owner)
+        values = {s.name: s.vector for s in subjects if s.vector is not None}
+        for kind in dict.fromkeys(name.rpartition(" ")[0] for name in vectors) if label == "planted" else [label]:
+            some = [name for name in vectors if label == "natural" or name.startswith(kind)]
+            ways = {}
+            for way in WAYS:
+                pairs = [(name, f"{name}, {way}") for name in some]
+                figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{kind}, {way}")
+                ends = {after for _, after in pairs}
+                if shares := [f.value for f in done.figures if f.metric == "behaviour_kept" and f.arm in ends]:
+                    figures += [Figure(f"{kind}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
+                                       len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
+                ways[way] = promised(pairs, values, named)
+            best = max(ways, key=lambda way: ways[way])
+            print(f"# {kind}, best on validation: {best} of {ways}", flush=True)
+            for metric in ("safety_change_removed", "behaviour_kept"):
+                targets.append(Target(f"4{'abcdef'[len(targets)]}", f"{metric}, {kind}", f"{kind}, {best}", "mitigation",
+                                      metric, ">=", 0.8))  # fmt: skip
         figures += [f for f in done.figures if f.set == "mitigation"]
         figures += [replace(f, arm=f"{f.arm}, among {label}") for f in done.figures if f.metric == "compliance_rate"]
-    best = max(ways, key=lambda way: ways[way])
-    print(f"# best on validation: {best} of {ways}", flush=True)
-    arm = f"planted, {best}"
-    return figures, [Target("4a", "safety change removed", arm, "mitigation", "safety_change_removed", ">=", 0.8),
-                     Target("4b", "behaviour kept", arm, "mitigation", "behaviour_kept", ">=", 0.8)]  # fmt: skip
+    return figures, targets
 
 
 def subspaces() -> list[Figure]:
@@ -310,7 +322,7 @@ def subspaces() -> list[Figure]:
             values = {"score_change": effect.score, "random_score_change": effect.random, "alone_change": effect.alone}
             figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner().n, "prompts")
                         for metric, value in values.items()]  # fmt: skip
-    openings, talks = cleaner().openings, spread(cleaner().held, 27)
+    openings, talks = cleaner().openings, fresh()
     for i, row in enumerate(cleaner().moving([SITE])[SITE].basis):
         for metric, value in (("pushed_change", row), ("random_pushed_change", random_like(row, i))):
             vector = with_length(engine(), SteeringVector({SITE: value}), LENGTH)
@@ -324,7 +336,7 @@ def promised(
 ) -> float:
     """What a way of cleaning promises on validation prompts and pairs, nothing generated: the smaller of the share of
     the refusal score's change that is gone and of the behaviour's effect that is left, medians over vectors."""
-    openings, talks = cleaner().openings, spread(cleaner().held, 27)
+    openings, talks = cleaner().openings, fresh()
     base = openings.scores(engine(), talks)
 
     @cache
