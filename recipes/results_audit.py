@@ -302,8 +302,8 @@ def mitigation(out: Path, quick: bool) -> Part:
             best = max(ways, key=lambda way: ways[way])
             print(f"# {kind}, best on validation: {best} of {ways}", flush=True)
             for metric in ("safety_change_removed", "behaviour_kept"):
-                targets.append(Target(f"4{'abcdef'[len(targets)]}", f"{metric}, {kind}", f"{kind}, {best}", "mitigation",
-                                      metric, ">=", 0.8))  # fmt: skip
+                letter = "abcdef"[len(targets)]
+                targets.append(Target(f"4{letter}", metric, f"{kind}, {best}", "mitigation", metric, ">=", 0.8))
         figures += [f for f in done.figures if f.set == "mitigation"]
         figures += [replace(f, arm=f"{f.arm}, among {label}") for f in done.figures if f.metric == "compliance_rate"]
     return figures, targets
