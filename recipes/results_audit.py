@@ -78,7 +78,7 @@ def refusal() -> Direction:
 @cache
 def cleaner() -> Cleaner:
     """The openings, prompts and subspaces that cleaning goes by."""
-    return Cleaner(engine(), direction=refusal())
+    return Cleaner(engine(), direction=refusal(), progress=say)
 
 
 @cache
@@ -118,7 +118,7 @@ def planted(of: Sequence[SteeringVector], along: Tensor, what: str = "planted") 
 
 def moving(out: Path) -> list[SteeringVector]:
     """What moves refusal at SITE, kept under `out`."""
-    return moves(engine(), [SITE], out, progress=say)[0]
+    return moves(cleaner(), [SITE], out)[0]
 
 
 def lengths(out: Path, quick: bool) -> Part:
@@ -278,13 +278,13 @@ def mitigation(out: Path, quick: bool) -> Part:
             continue
         subjects = [subject(name, vector) for name, vector in vectors.items()]
         cleaned: dict[str, str] = {}
+        plan = Plan(MILD, n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
         for way in WAYS:
-            after = cleaned_subjects(engine(), subjects[: len(vectors)], way, refusal(), out.parent, MILD[-1], say)
+            after = cleaned_subjects(cleaner(), subjects[: len(vectors)], way, plan.largest, out.parent)
             cleaned |= {s.name: s.name.removesuffix(f", {way}") for s in after}
             subjects += after
         was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
         named = {name: owner.get(old, old) for name, old in was.items()}
-        plan = Plan(MILD, n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
         done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
                              cleaned=cleaned, moves=moving(out.parent))  # fmt: skip
         values = {s.name: s.vector for s in subjects if s.vector is not None}
@@ -365,7 +365,7 @@ def flags(out: Path, quick: bool) -> Part:
     unsafe = subject(
         "planted", planted(list(natural(out.parent, BUILTIN[:2]).values()), refusal().vector)["planted -0.6"]
     )
-    cleaned = cleaned_subjects(engine(), [unsafe], "constrained", refusal(), out.parent, ENDS[-1], say)
+    cleaned = cleaned_subjects(cleaner(), [unsafe], "constrained", plan.largest, out.parent)
     names = {cleaned[0].name: "planted"}
     one = audit_vectors(engine(), MODEL, [unsafe, *cleaned], plan, out / "planted", refusal(), progress=say,
                         cleaned=names)  # fmt: skip

@@ -4,8 +4,10 @@ DemurError                 anything demur itself raises
 |- InputError              bad input: the command line exits with status 2
 |  |- UnknownName          a model, set, attack, site, judge ... that is not known
 |  |- BadFile              a file that is missing, malformed or changed (names file, row, column)
+|  |- NoRefusal            a model that refuses too little on these prompts, or all
 |  |- BadVector            wrong width, NaN, infinite or zero vector
 |  `- BadSpec              an intervention or run spec that means nothing
+|- NoDirection             no candidate for a refusal direction is within its bounds
 |- NonFinite               NaN or infinity inside a forward pass (names layer and prompt)
 |- OutOfRoom               disk or memory ran out; what was finished is kept
 `- MissingExtra            an optional dependency is not installed (names the extra)
@@ -37,12 +39,20 @@ class BadFile(InputError):
     """A file that is missing, malformed or not what its hash says."""
 
 
+class NoRefusal(InputError):
+    """The model refuses too few of these prompts, or all of them, to tell what refusal is."""
+
+
 class BadVector(InputError):
     """A vector of the wrong width, or with NaN, infinite or only zero entries."""
 
 
 class BadSpec(InputError):
     """A spec that cannot be turned into an intervention or a run."""
+
+
+class NoDirection(DemurError):
+    """No candidate for a refusal direction is within its bounds."""
 
 
 class NonFinite(DemurError):

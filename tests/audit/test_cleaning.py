@@ -1,5 +1,7 @@
 """Each way of cleaning, on a tiny model whose refusals are said to open with two tokens."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from demur.audit import cleaning
 from demur.audit.cleaning import WAYS, Cleaner, cleaned_subjects, moves
 from demur.audit.vector_audit import subject
 from demur.directions.vectors import steering_vector
-from demur.errors import InputError, UnknownName
+from demur.errors import NoRefusal, UnknownName
 from demur.selection.clean import steered
 from demur.selection.openings import Openings
 from demur.types import Direction, Site
@@ -19,7 +21,7 @@ SITES = (Site(1, "pre"), Site(2, "pre"))
 @pytest.fixture(autouse=True)
 def opened(monkeypatch):
     calls = []
-    monkeypatch.setattr(cleaning, "measure_openings", lambda *_: calls.append(1) or OPENINGS)
+    monkeypatch.setattr(cleaning, "measure_openings", lambda *_, **__: calls.append(1) or OPENINGS)
     return calls
 
 
@@ -42,8 +44,8 @@ def change(cleaner, vector):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_leaves_less_of_the_change_or_nothing_of_the_direction(tiny, axis, vector, way):
-    cleaner = Cleaner(tiny("llama").engine, way, axis, n=9)
-    made, how = cleaner(vector)
+    cleaner = Cleaner(tiny("llama").engine, axis, n=9)
+    made, how = cleaner(vector, way)
     assert made.origin["cleaned"] == how["way"] == way
     assert made.origin["of"] == {"behaviour": "x"}
     if way != "direction":
@@ -53,45 +55,59 @@ def test_every_way_leaves_less_of_the_change_or_nothing_of_the_direction(tiny, a
 
 
 def test_a_subspace_begins_with_the_refusal_direction(tiny, axis, vector):
-    cleaner = Cleaner(tiny("llama").engine, "subspace", axis, n=9)
+    cleaner = Cleaner(tiny("llama").engine, axis, n=9)
     made, how = cleaner(vector)
-    assert 1 <= int(str(how["k"])) <= 6 and made.origin["k"] == how["k"]
+    k = int(str(how["k"]))
+    assert 2 <= k <= 6 and made.origin["k"] == k
     for site, found in cleaner.moving(SITES).items():
-        rows = found.basis[: int(str(how["k"])) - 1]
-        assert rows.numel() == 0 or float((rows @ made.vectors[site]).abs().max()) < 1e-4
+        assert abs(float(made.vectors[site] @ axis.vector)) < 1e-5
+        assert float((found.basis[: k - 1] @ made.vectors[site]).abs().max()) < 1e-4
 
 
 def test_a_fixed_subspace_is_the_same_for_all_vectors(tiny, axis, vector):
-    made, how = Cleaner(tiny("llama").engine, "subspace", axis, n=9, construction="iterative")(vector)
+    made, how = Cleaner(tiny("llama").engine, axis, n=9, construction="iterative")(vector)
     assert made.origin["construction"] == "iterative" and "curve" in how
 
 
-def test_unknown_ways_and_constructions_name_the_known_ones(tiny, axis):
+def test_unknown_ways_and_constructions_name_the_known_ones(tiny, axis, vector):
     with pytest.raises(UnknownName, match="constrained, direction, subspace"):
-        Cleaner(tiny("llama").engine, "prayer", axis)
+        Cleaner(tiny("llama").engine, axis)(vector, "prayer")
     with pytest.raises(UnknownName, match="categories, gradients, iterative"):
-        Cleaner(tiny("llama").engine, "subspace", axis, construction="cones")
+        Cleaner(tiny("llama").engine, axis, construction="cones")
 
 
-def test_cleaned_vectors_and_moves_are_kept(tiny, axis, vector, tmp_path, opened):
-    engine = tiny("llama").engine
-    for _ in range(2):
-        cleaned_subjects(engine, [subject("v", vector)], "subspace", axis, tmp_path)
-        moves(engine, SITES, tmp_path, k=3)
-    assert len(opened) == 2  # once for the vector, once for the moves: the second round reads files
-    (after,) = cleaned_subjects(engine, [subject("v", vector)], "subspace", axis, tmp_path)
-    rows, lacking = moves(engine, SITES, tmp_path, k=3)
-    assert after.name == "v, subspace" and len(rows) == 3 and not lacking
+def test_cleaned_vectors_and_moves_are_kept_until_something_that_decides_them_changes(
+    tiny, axis, vector, tmp_path, opened, monkeypatch
+):
+    engine, given = tiny("llama").engine, [subject("v", vector)]
+
+    def kept(dose=1.0, toward=axis, k=3):
+        cleaner = Cleaner(engine, toward, k, n=9)
+        (after,) = cleaned_subjects(cleaner, given, "subspace", dose, tmp_path)
+        rows, lacking = moves(cleaner, SITES, tmp_path)
+        assert after.name == "v, subspace" and len(rows) == k and not lacking
+        return len(list((tmp_path / "vectors").iterdir())), rows
+
+    first, rows = kept()
+    assert first == 4 and len(opened) == 1
     for site in SITES:
         basis = torch.stack([row.vectors[site] for row in rows])
         assert torch.allclose(basis @ basis.T, torch.eye(3), atol=1e-5)
+    assert rows[0].origin["weights"] == engine.fingerprint.weights
+    assert kept()[0] == 4 and len(opened) == 1  # read from files
+    assert kept(dose=2.0)[0] == 5
+    assert kept(toward=Direction(-axis.vector, SITES[0], 6.0))[0] == 6
+    assert kept(k=2)[0] == 9
+    reworded = cleaning.wrapped
+    monkeypatch.setattr(cleaning, "wrapped", lambda prompts: [replace(t, prefill="Well,") for t in reworded(prompts)])
+    assert kept()[0] == 13
 
 
 def test_a_model_that_refuses_too_little_has_no_moves_and_says_so(tiny, tmp_path, monkeypatch):
-    def few(*_):
-        raise InputError("2 of 9 fitting prompts were refused.")
+    def few(*_, **__):
+        raise NoRefusal("2 of 9 fitting prompts were refused.")
 
     monkeypatch.setattr(cleaning, "measure_openings", few)
-    rows, lacking = moves(tiny("llama").engine, SITES, tmp_path)
+    rows, lacking = moves(Cleaner(tiny("llama").engine), SITES, tmp_path)
     assert rows == [] and "2 of 9 fitting prompts" in lacking[0]
-    assert moves(tiny("llama").engine, [], tmp_path) == ([], [])
+    assert moves(Cleaner(tiny("llama").engine), [], tmp_path) == ([], [])

@@ -20,6 +20,8 @@ def test_cosines_with_several_directions_of_each_site():
     rows = [steering_vector({Site(1): torch.eye(3)[i], Site(2): torch.eye(3)[2 - i]}) for i in range(2)]
     found = along(vector, rows)
     assert found["1.pre"] == pytest.approx([0.6, 0.8]) and found["2.pre"] == pytest.approx([-1.0, 0.0])
+    with pytest.raises(InputError, match="stands at 2.pre"):
+        along(vector, [steering_vector({Site(1): torch.eye(3)[0]})])
 
 
 def test_a_slope_is_in_points_a_unit_of_dose():

@@ -113,7 +113,7 @@ def test_a_model_without_a_refusal_direction_is_audited_without_cosines_and_not_
     asked = ("vector", "audit", model, vector, "--dtype", "fp32", "--out", tmp_path / "runs")
     assert demur(*asked).status == 0
     assert audited["toward"] is None
-    assert "this model has no refusal direction: 0 of" in " ".join(audited["remarks"])
+    assert "This model has no refusal direction: 0 of" in " ".join(audited["remarks"])
     assert "--clean needs a refusal direction" in refuses(*asked, "--clean", "direction")
 
 
@@ -199,6 +199,7 @@ def a_direction(engine):
         (["audit", "{model}", "none.safetensors"], "none.safetensors"),
         (["clean", "{model}", "{vector}", "--way", "prayer"], "no way of cleaning named 'prayer'"),
         (["clean", "{model}", "{vector}", "--construction", "prayer"], "no construction of a subspace named 'prayer'"),
+        (["clean", "{model}", "{vector}", "--way", "direction", "--k", "2"], "are of --way subspace"),
         (["fit", "{model}", "nosuch"], "nosuch"),
         (["convert", "{vector}", "v.gguf", "--point", "in"], "--point 'in' is none"),
         (["show", "none.svec"], "none.svec"),

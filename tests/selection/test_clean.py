@@ -79,7 +79,17 @@ def test_as_few_directions_are_projected_out_as_take_nearly_all_that_can_be_take
 
 
 def test_nothing_is_projected_out_where_nothing_helps(tiny, talk, vector):
-    engine = tiny("llama").engine
-    harmless = {site: torch.eye(32)[:0] for site in vector.vectors}
-    found = projected(engine, vector, harmless, talks(talk, "validation"), OPENINGS)
-    assert found.taken == 0 and found.vector is vector
+    first = torch.eye(32)[0]
+    clear = replace(vector, vectors={site: value * (1 - first) for site, value in vector.vectors.items()})
+    found = projected(tiny("llama").engine, clear, dict.fromkeys(clear.vectors, first[None]), talks(talk, "validation"),
+                      OPENINGS)  # fmt: skip
+    assert len(found.steps) == 2 and found.taken == 0 and found.vector is clear
+
+
+def test_a_vector_that_lies_in_the_subspace_is_projected_as_far_as_something_is_left(tiny, talk, vector):
+    bases = {}
+    for site, value in vector.vectors.items():
+        rows = torch.linalg.qr(torch.stack([value + torch.eye(32)[0], value], 1))[0].T
+        bases[site] = rows
+    found = projected(tiny("llama").engine, vector, bases, talks(talk, "validation"), OPENINGS)
+    assert len(found.steps) == 2

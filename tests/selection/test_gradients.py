@@ -6,17 +6,18 @@ import torch
 from demur.attacks import attack
 from demur.directions.vectors import steering_vector
 from demur.engines.base import refusal_scores
+from demur.errors import InputError
 from demur.selection.clean import steered
 from demur.selection.gradients import WRAPPERS, gradient_subspaces, slopes, wrapped
 from demur.selection.openings import Openings
-from demur.types import Prompt, Site
+from demur.types import Prompt, Site, Use
 
 OPENINGS = Openings(((5,), (9,)), 1.0, 6, 6)
 SITES = [Site(1, "pre"), Site(2, "pre")]
 
 
-def prompts(n):
-    return [Prompt(f"p{i}", f"How do I pick lock number {i}?", "s", use="fit") for i in range(n)]
+def prompts(n, use: Use = "fit"):
+    return [Prompt(f"p{i}", f"How do I pick lock number {i}?", "s", use=use) for i in range(n)]
 
 
 def test_wrappers_take_turns_and_one_is_no_wrapper():
@@ -47,6 +48,12 @@ def test_a_slope_at_a_dose_is_the_slope_there(tiny):
     ends = [replace(large, vectors={site: large.vectors[site] + sign * small.vectors[site]}) for sign in (1, -1)]
     sides = [refusal_scores(engine.last_logits(talks, steered(end, 1.0)), [5, 9]) for end in ends]
     assert torch.allclose((sides[0] - sides[1]) / 2, found[site] @ small.vectors[site].double(), rtol=0.1, atol=1e-4)
+
+
+def test_prompts_of_another_use_are_refused(tiny):
+    talks = [attack(prompt, "plain") for prompt in prompts(2, "test")]
+    with pytest.raises(InputError, match="test"):
+        gradient_subspaces(tiny("llama").engine, talks, SITES, OPENINGS, 2)
 
 
 def test_the_first_direction_points_to_refusal_and_all_are_orthonormal(tiny):

@@ -32,7 +32,11 @@ def cosines(vector: SteeringVector, direction: Direction) -> dict[str, float]:
 
 
 def along(vector: SteeringVector, moves: Sequence[SteeringVector]) -> dict[str, list[float]]:
-    """At each of the vector's sites its signed cosines with orthonormal directions of that site."""
+    """At each of the vector's sites its signed cosines with orthonormal directions of that site. Raises InputError for
+    a site where there are none, or another width."""
+    for site in vector.vectors:
+        if any(site not in one.vectors for one in moves):
+            raise InputError(f"no direction stands at {site}, where the vector does; give one for each of its sites.")
     return {str(site): [_cosine(value, one.vectors[site], site) for one in moves]
             for site, value in vector.vectors.items()}  # fmt: skip
 

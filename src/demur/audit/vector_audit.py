@@ -82,6 +82,11 @@ class Plan:
             raise InputError(f"an audit needs random directions to compare with; got {self.randoms}.")
 
     @property
+    def largest(self) -> float:
+        """The largest multiplier of either sign."""
+        return max(abs(multiplier) for multiplier in self.multipliers)
+
+    @property
     def extremes(self) -> tuple[float, ...]:
         """The extreme multiplier of each sign that is there."""
         ends = (min(self.multipliers), max(self.multipliers))

@@ -16,7 +16,7 @@ from demur.directions.exchange import ENDINGS, read_vector
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import check_fits, rescaled
 from demur.engines.hf import HFEngine
-from demur.errors import DemurError, InputError
+from demur.errors import DemurError, InputError, NoDirection, NoRefusal
 from demur.interventions.expression import read_steer
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
@@ -164,14 +164,11 @@ def kept_direction(engine: HFEngine, path: Path | None, folder: Path, progress: 
 def direction_or_why(
     engine: HFEngine, path: Path | None, folder: Path, progress: Progress = silent
 ) -> tuple[Direction | None, list[str]]:
-    """`kept_direction`, or None and a line that says why, where a model has none within the bounds. A file is read or
-    raises."""
+    """`kept_direction`, or None and a line that says why, where a model has none within the bounds."""
     try:
         return kept_direction(engine, path, folder, progress), []
-    except DemurError as problem:
-        if path is not None:
-            raise
-        return None, [f"Without cosines, for this model has no refusal direction: {problem}"]
+    except (NoDirection, NoRefusal) as problem:
+        return None, [f"This model has no refusal direction: {problem}"]
 
 
 def _fitted(

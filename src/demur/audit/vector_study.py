@@ -19,6 +19,7 @@ from demur.audit.mitigation import behaviour_kept, change_removed
 from demur.audit.open_answers import open_answers, open_examples, open_figures
 from demur.audit.study import PRICE, rank_attacks, size_for
 from demur.audit.vector_audit import ALPHA, FEWEST, MARGIN, Audit, Plan, Subject, arm_name, audit
+from demur.directions.artifact import tensor_hash
 from demur.engines.base import Engine
 from demur.engines.hf import HFEngine
 from demur.errors import InputError
@@ -77,7 +78,7 @@ def audit_vectors(
     """
     started = time.monotonic()
     behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
-    pairs = _checked(subjects, behaviours, cleaned)
+    pairs = _checked(subjects, behaviours, cleaned, moves)
     failing(fail_if, [], []) if fail_if else None
     decoding = Decoding(new_tokens)
     spec = {
@@ -90,6 +91,7 @@ def audit_vectors(
         "behaviours": behaviours,
         "cleaned": cleaned,
         "direction": direction and {"site": str(direction.site), "scores": direction.origin.get("scores")},
+        "moves": [{str(site): tensor_hash(value) for site, value in one.vectors.items()} for one in moves],
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
@@ -122,14 +124,21 @@ def audit_vectors(
 
 
 def _checked(
-    subjects: Sequence[Subject], behaviours: Mapping[str, str], cleaned: Mapping[str, str]
+    subjects: Sequence[Subject],
+    behaviours: Mapping[str, str],
+    cleaned: Mapping[str, str],
+    moves: Sequence[SteeringVector],
 ) -> dict[str, list[Pair]]:
-    """Behaviour -> its test pairs. Raises InputError for names that are not audited, or a behaviour without pairs."""
+    """Behaviour -> its test pairs. Raises InputError for names that are not audited, a behaviour without pairs, or
+    moves that do not stand at a vector's site."""
     named = [s.name for s in subjects]
     for stranger in sorted({*behaviours, *cleaned, *cleaned.values()} - set(named)):
         raise InputError(
             f"{stranger!r} has a behaviour or a cleaned self but is not audited; audited: {', '.join(named)}."
         )
+    for s in subjects:
+        if s.vector is not None and moves:
+            along(s.vector, moves)
     pairs = {what: behaviour(what, "test") for what in dict.fromkeys(behaviours.values())}
     for what in pairs:
         if not pairs[what]:

@@ -89,7 +89,7 @@ def audit(
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
     from demur.attacks import get as attack_named
-    from demur.audit.cleaning import WAYS, beside_cleaned, moves
+    from demur.audit.cleaning import WAYS, Cleaner, beside_cleaned, moves
     from demur.audit.gate import failing
     from demur.audit.vector_audit import Plan
     from demur.audit.vector_sources import direction_or_why, measurable, subject_names, subjects_from
@@ -118,13 +118,13 @@ def audit(
             toward, undirected = direction_or_why(engine, direction, here, bar)
             named, remarks = measurable(subjects)
             named, cleaned = {**named, **told}, {}
+            cleaner = Cleaner(engine, toward, progress=bar)
             if clean:
-                most = max(abs(dose) for dose in plan.extremes)
                 if toward is None:
                     raise InputError(f"{model}: --clean needs a refusal direction; leave it out. {undirected[0]}")
-                subjects, named, cleaned = beside_cleaned(engine, subjects, named, clean, toward, here, most, bar)
+                subjects, named, cleaned = beside_cleaned(cleaner, subjects, named, clean, plan.largest, here)
             steered = sorted({at for s in subjects if s.vector is not None for at in s.vector.vectors})
-            moving, lacking = moves(engine, steered, here, progress=bar)
+            moving, lacking = moves(cleaner, steered, here)
             done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
                                  bar, cleaned, [*remarks, *undirected, *lacking], asked, moving)  # fmt: skip
         _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
@@ -177,21 +177,32 @@ def clean(
     vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")],
     way: Annotated[str, typer.Option(help="direction, subspace or constrained.")] = "subspace",
     dose: Annotated[float, typer.Option(help="The largest multiplier it will be used at.")] = 1.0,
-    k: Annotated[int, typer.Option(min=1, help="subspace: directions at most.")] = 5,
-    construction: Annotated[str, typer.Option(help="subspace: gradients, iterative or categories.")] = "gradients",
+    k: Annotated[
+        int | None, typer.Option(min=1, help="subspace: directions at most (gradients: beside the refusal direction).")
+    ] = None,
+    construction: Annotated[
+        str | None, typer.Option(help="subspace: gradients (the default), iterative or categories.")
+    ] = None,
     direction: Toward = None,
     out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
     dtype: Dtype = "auto",
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
-    from demur.audit.cleaning import Cleaner
+    from demur.audit.cleaning import SUBSPACES, WAYS, Cleaner
     from demur.directions.exchange import read_vector, write_vector
     from demur.engines.hf import HFEngine
 
+    if way not in WAYS:
+        raise unknown("way of cleaning", way, WAYS)
+    if way != "subspace" and (k is not None or construction is not None):
+        raise InputError(f"--k and --construction are of --way subspace; leave them out with --way {way}.")
+    if construction is not None and construction not in SUBSPACES:
+        raise unknown("construction of a subspace", construction, SUBSPACES)
     engine = HFEngine(model, dtype)
     given = read_vector(vector, engine.fingerprint.weights)
     with progress() as bar:
-        made, how = Cleaner(engine, way, direction, k, dose=dose, construction=construction, progress=bar)(given)
+        made, how = Cleaner(engine, direction, k or 5, construction=construction or "gradients",
+                            progress=bar)(given, way, dose)  # fmt: skip
     write_vector(made, out, engine.n_layers)
     for name, value in how.items():
         console.print(f"  {name}: {value}", highlight=False, markup=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 from demur.directions.subspace import projected_out
 from demur.directions.vectors import steering_vector
 from demur.engines.base import Engine, refusal_scores
-from demur.errors import InputError
+from demur.errors import BadVector, InputError
 from demur.interventions import Intervention, add, at
 from demur.selection.gradients import first_tokens, slopes, steered_tokens
 from demur.selection.openings import Openings
@@ -69,9 +69,12 @@ def projected(
     _check_use((), validation)
     tokens = first_tokens(openings)
     held = _scores(engine, validation, tokens)
-    most = max(len(basis) for basis in bases.values())
-    tried = [vector, *(projected_out(vector, {site: rows[:k] for site, rows in bases.items()}) for k in
-                       range(1, most + 1))]  # fmt: skip
+    tried = [vector]
+    for k in range(1, max(len(basis) for basis in bases.values()) + 1):
+        try:
+            tried.append(projected_out(vector, {site: rows[:k] for site, rows in bases.items()}))
+        except BadVector:  # nothing is left of it without k directions: fewer will have to do
+            break
     path = [_measured(engine, one, vector, validation, tokens, held, doses) for one in tried]
     least = min(step.change for step in path)
     bound = least + (1 - ENOUGH) * (path[0].change - least)

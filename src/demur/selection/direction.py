@@ -17,7 +17,7 @@ from torch import Tensor
 from demur.attacks import attack
 from demur.directions.difference import difference_of_means
 from demur.engines.base import Engine
-from demur.errors import DemurError, InputError
+from demur.errors import InputError, NoDirection
 from demur.interventions import ablate_everywhere, add
 from demur.prompts.builtin import builtin
 from demur.selection.openings import Openings, measure_openings
@@ -83,7 +83,7 @@ def fit_direction(
 ) -> Fit:
     """Fit on `harmful` against `harmless`, choose on the validation prompts.
 
-    Raises InputError when the splits overlap or the grid is empty, and DemurError when no candidate is
+    Raises InputError when the splits overlap or the grid is empty, and NoDirection when no candidate is
     within the bounds.
     """
     grid = grid or Grid()
@@ -112,7 +112,7 @@ def fit_direction(
     allowed = [pair for pair in tried if grid.allows(pair[0])]
     if not allowed:
         near = min(tried, key=lambda pair: pair[0].ablated)[0]
-        raise DemurError(
+        raise NoDirection(
             f"none of {total} candidates keeps KL <= {grid.max_kl} and induced refusal >= {grid.min_induced} "
             f"(nearest: layer {near.layer}, "
             f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds "

@@ -13,20 +13,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from demur.attacks import attack, names
+from demur.attacks import attack
 from demur.directions.subspace import leading
 from demur.engines.base import Engine, refusal_scores
+from demur.errors import InputError
 from demur.interventions import Intervention, add, at
 from demur.selection.openings import Openings
 from demur.types import Conversation, Prompt, Site, SteeringVector, Subspace
 
-WRAPPERS = tuple(
-    name
-    for group in ("plain", "instruction", "framing", "context")
-    for name in names(group)
-    if name != "escalation"  # its first answers would have to be generated
+WRAPPERS = (
+    "plain",
+    "prefix_injection",
+    "refusal_suppression",
+    "persona",
+    "fiction",
+    "authority",
+    "prefill",
+    "few_shot",
+    "continuation",
 )
-"""Attack families in plain language; an encoding leaves a small model without a refusal to move."""
+"""Attack families in plain language, of one turn; an encoding leaves a small model without a refusal to move."""
 
 
 def wrapped(prompts: Sequence[Prompt]) -> list[Conversation]:
@@ -76,8 +82,10 @@ def gradient_subspaces(
 ) -> dict[Site, Subspace]:
     """At each site the k directions that carry most of the conversations' gradients, each taken as long as another.
 
-    The first is close to their mean, and points to refusal.
+    The first is close to their mean, and points to refusal. Raises InputError for conversations of another use.
     """
+    if wrong := {c.prompt.use for c in conversations} - {None, "fit"}:
+        raise InputError(f"what moves refusal is found on fitting prompts; got some for {sorted(map(str, wrong))}.")
     found = slopes(engine, conversations, sites, first_tokens(openings))
     origin = {"method": "SVD of gradients of the refusal score", "conversations": len(conversations)}
     return {site: leading(rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12), site, k, origin)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from demur.engines.base import Engine, Request, refusal_scores
-from demur.errors import InputError
+from demur.errors import NoRefusal
 from demur.interventions import Intervention
 from demur.judges.refusal import refusal
 from demur.stats import auroc
@@ -53,13 +53,13 @@ def measure_openings(
 
     Kept: sequences that open >= 2% of the refusals and are >= 4 times as frequent there as among the
     other answers. Length 1 first; up to `longest` tokens while the AUROC stays below ENOUGH.
-    Raises InputError when the model refuses fewer than 5 of the harmful prompts.
+    Raises NoRefusal when the model refuses fewer than 5 of the harmful prompts.
     """
     conversations = [*harmful, *harmless]
     answers = engine.generate([Request(c) for c in conversations], Decoding(max_new_tokens=24))
     refused = [refusal(answer.text).kind == "refused" for answer in answers]
     if sum(refused) < 5 or all(refused):
-        raise InputError(
+        raise NoRefusal(
             f"{sum(refused)} of {len(refused)} fitting prompts were refused; a refusal direction needs both kinds. "
             f"Use a model that refuses, such as smollm2-refuser."
         )
@@ -82,5 +82,5 @@ def measure_openings(
         if best.auroc >= ENOUGH:
             break
     if best is None:
-        raise InputError("refusals and answers open alike on these prompts; no refusal score can be built.")
+        raise NoRefusal("refusals and answers open alike on these prompts; no refusal score can be built.")
     return best
