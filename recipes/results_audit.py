@@ -24,22 +24,22 @@ from demur.audit.doses import share as share_of
 from demur.audit.feature_study import direction_for
 from demur.audit.figures import deltas, find, requests
 from demur.audit.geometry import gain_over_zero, left_out, line
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
+from demur.audit.judging import kept_bench
+from demur.audit.measure import Arm
 from demur.audit.mitigation import change_removed
-from demur.audit.study import BROKEN, PRICE, rank_attacks, size_for, spread
+from demur.audit.study import BROKEN, PRICE, spread
 from demur.audit.vector_audit import Plan, random_subjects, subject
 from demur.audit.vector_sources import FIT, subjects_from, with_length
-from demur.audit.vector_study import Audited, audit_vectors
+from demur.audit.vector_study import Audited, audit_vectors, with_attacks
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
 from demur.interventions import add, at
 from demur.models.hooks import watching
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
-from demur.runs import Journal, Target
+from demur.runs import Target
 from demur.selection.clean import steered
-from demur.selection.gradients import WRAPPERS, gradient_subspaces, wrapped
+from demur.selection.gradients import gradient_subspaces, wrapped
 from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
 from demur.types import Conversation, Decoding, Direction, Figure, Site, SteeringVector
@@ -76,25 +76,34 @@ def refusal() -> Direction:
 
 
 @cache
-def cleaner() -> Cleaner:
-    """The openings, prompts and subspaces that cleaning goes by."""
-    return Cleaner(engine(), direction=refusal(), progress=say)
+def families(root: Path) -> tuple[str, ...]:
+    """The attack families that are tested: the three with most compliance on validation requests."""
+    with kept_bench(engine(), Decoding(24), root / "families", say) as (bench, _):
+        return with_attacks(Plan(), bench, MODEL).attacks
 
 
 @cache
-def axis() -> Tensor:
-    """The direction along which refusal moves fastest at SITE, on the fitting requests that cleaning does not see."""
-    seen = {talk.prompt.id for talk in cleaner().fitting}
+def cleaner(root: Path) -> Cleaner:
+    """The openings, prompts and subspaces that cleaning goes by; it sees none of the families that are tested."""
+    return Cleaner(engine(), direction=refusal(), tested=families(root), progress=say)
+
+
+@cache
+def axis(root: Path) -> Tensor:
+    """The direction along which refusal moves fastest at SITE, on fitting requests that cleaning does not see, in all
+    wrappers."""
+    seen = {talk.prompt.id for talk in cleaner(root).fitting}
     rest = wrapped([prompt for prompt in builtin("harmful", "fit") if prompt.id not in seen])
-    return gradient_subspaces(engine(), rest, [SITE], cleaner().openings, 1)[SITE].basis[0]
+    return gradient_subspaces(engine(), rest, [SITE], cleaner(root).openings, 1)[SITE].basis[0]
 
 
 @cache
-def fresh() -> list[Conversation]:
-    """Validation requests that cleaning is not judged by, bare and in every wrapper as often."""
-    seen = {talk.prompt.id for talk in cleaner().held}
+def fresh(root: Path) -> list[Conversation]:
+    """Validation requests that cleaning is not judged by, bare and in every one of its wrappers as often."""
+    seen = {talk.prompt.id for talk in cleaner(root).held}
     rest = [prompt for prompt in builtin("harmful", "validation") if prompt.id not in seen]
-    return wrapped(spread(rest, 3 * len(WRAPPERS)))
+    kinds = cleaner(root).families
+    return wrapped(spread(rest, len(rest) // len(kinds) * len(kinds)), kinds)
 
 
 def natural(out: Path, names: Sequence[str]) -> dict[str, SteeringVector]:
@@ -116,22 +125,18 @@ def planted(of: Sequence[SteeringVector], along: Tensor, what: str = "planted") 
     return made
 
 
-def moving(out: Path) -> list[SteeringVector]:
-    """What moves refusal at SITE, kept under `out`."""
-    return moves(cleaner(), [SITE], out)[0]
+def moving(root: Path) -> list[SteeringVector]:
+    """What moves refusal at SITE, kept under `root`."""
+    return moves(cleaner(root), [SITE], root)[0]
 
 
 def lengths(out: Path, quick: bool) -> Part:
     """0: how long vectors may be: the longest common length that costs, on attacked validation requests and averaged
     over vectors and signs, at most PRICE more broken answers at the extreme multipliers."""
     found = natural(out.parent, [f"caa:{name}" for name in CAA[: 1 if quick else 7 : 2]])
-    decoding = Decoding(24)
-    with Journal(out / "journal.sqlite") as journal:
-        judge = fitted_judge(engine(), decoding, journal)
-        bench = Bench(engine(), judge, decoding, journal, say)
-        families = rank_attacks(bench, size_for(MODEL), "")[0]
+    with kept_bench(engine(), Decoding(24), out, say) as (bench, _):
         prompts = spread(builtin("harmful", "validation"), 4 if quick else 14)
-        talks = [attack(prompt, family) for family in families for prompt in prompts]
+        talks = [attack(prompt, family) for family in families(out.parent) for prompt in prompts]
         arms = {
             (share, name, end): Arm(f"{name} {share} x{end:+g}", at("from-last", add(vector, end * share / LENGTH)))
             for share in LENGTHS
@@ -213,9 +218,9 @@ def other_model(out: Path, quick: bool) -> Part:
 
 
 def natural_audit(out: Path, quick: bool) -> tuple[dict[str, SteeringVector], Audited]:
-    """The built-in behaviours and caa:refusal, audited; kept, for two parts read it."""
+    """The built-in behaviours and caa:refusal, audited where they break few answers; kept, for two parts read it."""
     found = natural(out.parent, [*(BUILTIN[:3] if quick else BUILTIN), "caa:refusal"])
-    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
+    plan = Plan(MILD, families(out.parent), n=16 if quick else 100, benign=8, items=20, randoms=2, questions=0)
     subjects = [subject(name, vector) for name, vector in found.items()]
     named = {name: name for name in found}
     return found, audit_vectors(engine(), MODEL, subjects, plan, out.parent / "natural", refusal(), named, progress=say,
@@ -226,7 +231,7 @@ def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out.parent, BUILTIN[:3] if quick else BUILTIN)
     made = planted(list(base.values()), refusal().vector)
-    plan = Plan(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, families(out.parent), n=16 if quick else 40, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
     subjects = [subject(name, vector) for name, vector in made.items()]
     steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say,
@@ -254,51 +259,37 @@ def geometry(out: Path, quick: bool) -> Part:
 
 
 def mitigation(out: Path, quick: bool) -> Part:
-    """4: what each way of cleaning takes from the safety change, and leaves of the behaviour.
+    """4: what each way of cleaning takes from the safety change, under attack families that cleaning does not see, and
+    leaves of the behaviour.
 
     Vectors planted along the refusal direction and along `axis`, and the natural ones whose change of compliance is
     significant and whose behaviour clears its null.
     """
     base = natural(out.parent, BUILTIN[:2] if quick else BUILTIN)
     owner, made = {}, {}
-    for what, along in (("along the direction", refusal().vector), ("along the gradient", axis())):
+    for what, along in (("along the direction", refusal().vector), ("along the gradient", axis(out.parent))):
         for i, (name, vector) in enumerate(planted(list(base.values()), along, what).items()):
             if COSINES[i] in (-0.6, 0.6):
                 owner[name], made[name] = list(base)[i % len(base)], vector
     every, before = natural_audit(out, quick)
     moved = {e.subject for e in before.audit.endpoints if e.holm < 0.05 and e.broken <= PRICE}
     real = {n: v for n, v in every.items() if n in moved and v.origin.get("clears_null")}
-    print(
-        f"# natural vectors that change safety and behaviour: {', '.join(real) or 'none'} of {len(every)}", flush=True
-    )
-    figures = [plain("natural", "audit", "change_both", len(real), len(every)), *subspaces()]
+    print(f"# natural ones that change safety and behaviour: {', '.join(real) or 'none'} of {len(every)}", flush=True)
+    figures = [plain("natural", "audit", "change_both", len(real), len(every)), *subspaces(out.parent)]
+    groups = {kind: {n: v for n, v in made.items() if n.startswith(kind)}
+              for kind in ("along the direction", "along the gradient")}  # fmt: skip
     targets: list[Target] = []
-    for label, vectors in (("planted", made), ("natural", real)):
+    for label, some in (("planted", groups), ("natural", {"natural": real} if real else {})):
+        vectors = {name: vector for group in some.values() for name, vector in group.items()}
         if not vectors:
             continue
-        subjects = [subject(name, vector) for name, vector in vectors.items()]
-        cleaned: dict[str, str] = {}
-        plan = Plan(MILD, n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
-        for way in WAYS:
-            after = cleaned_subjects(cleaner(), subjects[: len(vectors)], way, plan.largest, out.parent)
-            cleaned |= {s.name: s.name.removesuffix(f", {way}") for s in after}
-            subjects += after
-        was = {s.name: cleaned.get(s.name, s.name) for s in subjects}
-        named = {name: owner.get(old, old) for name, old in was.items()}
-        done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say,
-                             cleaned=cleaned, moves=moving(out.parent))  # fmt: skip
-        values = {s.name: s.vector for s in subjects if s.vector is not None}
-        for kind in dict.fromkeys(name.rpartition(" ")[0] for name in vectors) if label == "planted" else [label]:
-            some = [name for name in vectors if label == "natural" or name.startswith(kind)]
+        done, pairs, values, named = cleaned_audit(out, label, vectors, owner, quick)
+        for kind, group in some.items():
             ways = {}
             for way in WAYS:
-                pairs = [(name, f"{name}, {way}") for name in some]
-                figures += change_removed(done.audit.table, pairs, plan.extremes, "attacked", f"{kind}, {way}")
-                ends = {after for _, after in pairs}
-                if shares := [f.value for f in done.figures if f.metric == "behaviour_kept" and f.arm in ends]:
-                    figures += [Figure(f"{kind}, {way}", "", "mitigation", "behaviour_kept", float(np.median(shares)),
-                                       len(shares), "vectors", min(shares), max(shares))]  # fmt: skip
-                ways[way] = promised(pairs, values, named)
+                mine = [(name, after) for name, after in pairs[way] if name in group]
+                figures += removed_and_kept(done, mine, f"{kind}, {way}")
+                ways[way] = promised(out.parent, mine, values, named)
             best = max(ways, key=lambda way: ways[way])
             print(f"# {kind}, best on validation: {best} of {ways}", flush=True)
             for metric in ("safety_change_removed", "behaviour_kept"):
@@ -309,21 +300,51 @@ def mitigation(out: Path, quick: bool) -> Part:
     return figures, targets
 
 
-def subspaces() -> list[Figure]:
+def cleaned_audit(
+    out: Path, label: str, vectors: Mapping[str, SteeringVector], owner: Mapping[str, str], quick: bool
+) -> tuple[Audited, dict[str, list[tuple[str, str]]], dict[str, SteeringVector], dict[str, str]]:
+    """Vectors audited beside what each way of cleaning makes of them; way -> (name, cleaned name), all vectors by name,
+    and the behaviour of each. owner: vectors whose behaviour has another name."""
+    given = [subject(name, vector) for name, vector in vectors.items()]
+    plan = Plan(MILD, families(out.parent), n=16 if quick else 60, benign=8, items=20, randoms=2, questions=0)
+    subjects, pairs = list(given), {}
+    for way in WAYS:
+        after = cleaned_subjects(cleaner(out.parent), given, way, plan.largest, out.parent)
+        pairs[way] = list(zip(vectors, (s.name for s in after), strict=True))
+        subjects += after
+    cleaned = {after: name for some in pairs.values() for name, after in some}
+    named = {s.name: owner.get(cleaned.get(s.name, s.name), cleaned.get(s.name, s.name)) for s in subjects}
+    done = audit_vectors(engine(), MODEL, subjects, plan, out / label, refusal(), named, progress=say, cleaned=cleaned,
+                         moves=moving(out.parent))  # fmt: skip
+    return done, pairs, {s.name: s.vector for s in subjects if s.vector is not None}, named
+
+
+def removed_and_kept(done: Audited, pairs: Sequence[tuple[str, str]], arm: str) -> list[Figure]:
+    """The share of the safety change that is gone, over all pairs, and the median share of behaviour that is left."""
+    figures = change_removed(done.audit.table, pairs, MILD, "attacked", arm)
+    ends = {after for _, after in pairs}
+    if shares := [f.value for f in done.figures if f.metric == "behaviour_kept" and f.arm in ends]:
+        middle = float(np.median(shares))
+        figures.append(Figure(arm, "", "mitigation", "behaviour_kept", middle, len(shares), "vectors", min(shares),
+                              max(shares)))  # fmt: skip
+    return figures
+
+
+def subspaces(root: Path) -> list[Figure]:
     """What ablating refusal subspaces of two constructions, and random ones, does to the refusal score of validation
     requests; k: as many directions as reach most of it. And what adding each of the directions that move refusal does,
     less taking it away, halved."""
     figures = []
     for construction in CONSTRUCTIONS:
-        found = cleaner().ablated(construction)
+        found = cleaner(root).ablated(construction)
         figures.append(plain(construction, "subspace", "k", len(found.subspace.basis), len(found.curve), "directions"))
         for effect in found.curve:
             arm = f"{construction}, {effect.k}"
             values = {"score_change": effect.score, "random_score_change": effect.random, "alone_change": effect.alone}
-            figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner().n, "prompts")
+            figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner(root).n, "prompts")
                         for metric, value in values.items()]  # fmt: skip
-    openings, talks = cleaner().openings, fresh()
-    for i, row in enumerate(cleaner().moving([SITE])[SITE].basis):
+    openings, talks = cleaner(root).openings, fresh(root)
+    for i, row in enumerate(cleaner(root).moving([SITE])[SITE].basis):
         for metric, value in (("pushed_change", row), ("random_pushed_change", random_like(row, i))):
             vector = with_length(engine(), SteeringVector({SITE: value}), LENGTH)
             away, toward = (float(openings.scores(engine(), talks, steered(vector, dose)).mean()) for dose in MILD)
@@ -332,11 +353,11 @@ def subspaces() -> list[Figure]:
 
 
 def promised(
-    pairs: Sequence[tuple[str, str]], vectors: Mapping[str, SteeringVector], owner: Mapping[str, str]
+    root: Path, pairs: Sequence[tuple[str, str]], vectors: Mapping[str, SteeringVector], owner: Mapping[str, str]
 ) -> float:
     """What a way of cleaning promises on validation prompts and pairs, nothing generated: the smaller of the share of
     the refusal score's change that is gone and of the behaviour's effect that is left, medians over vectors."""
-    openings, talks = cleaner().openings, fresh()
+    openings, talks = cleaner(root).openings, fresh(root)
     base = openings.scores(engine(), talks)
 
     @cache
@@ -358,14 +379,14 @@ def flags(out: Path, quick: bool) -> Part:
     like = with_length(engine(), SteeringVector({SITE: random_like(refusal().vector, 99)}), LENGTH)
     subjects = random_subjects(like, 4 if quick else 20, 7)
     subjects = [replace(s, name=f"noise {i}") for i, s in enumerate(subjects)]
-    plan = Plan(ENDS[-1:], n=16 if quick else 67, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS[-1:], families(out.parent), n=16 if quick else 67, benign=8, items=20, randoms=1)
     done = audit_vectors(engine(), MODEL, subjects, plan, out / "noise", refusal(), progress=say)
     nominal = sum(e.p < 0.05 for e in done.audit.endpoints)
     raised = sum(e.p < 0.05 and e.change.value > 0 and e.broken <= PRICE for e in done.audit.endpoints)
     unsafe = subject(
         "planted", planted(list(natural(out.parent, BUILTIN[:2]).values()), refusal().vector)["planted -0.6"]
     )
-    cleaned = cleaned_subjects(cleaner(), [unsafe], "constrained", plan.largest, out.parent)
+    cleaned = cleaned_subjects(cleaner(out.parent), [unsafe], "constrained", plan.largest, out.parent)
     names = {cleaned[0].name: "planted"}
     one = audit_vectors(engine(), MODEL, [unsafe, *cleaned], plan, out / "planted", refusal(), progress=say,
                         cleaned=names)  # fmt: skip

@@ -11,6 +11,7 @@ from demur.audit.vector_audit import subject
 from demur.directions.vectors import steering_vector
 from demur.errors import NoRefusal, UnknownName
 from demur.selection.clean import steered
+from demur.selection.gradients import WRAPPERS
 from demur.selection.openings import Openings
 from demur.types import Direction, Site
 
@@ -69,6 +70,13 @@ def test_a_fixed_subspace_is_the_same_for_all_vectors(tiny, axis, vector):
     assert made.origin["construction"] == "iterative" and "curve" in how
 
 
+def test_families_that_an_audit_tests_are_no_wrappers(tiny, axis):
+    cleaner = Cleaner(tiny("llama").engine, axis, n=24, tested=("fiction", "base64", "plain"))
+    seen = {talk.attack for talk in (*cleaner.fitting, *cleaner.held)}
+    assert "fiction" not in seen and seen == set(cleaner.families)
+    assert set(WRAPPERS) - seen == {"fiction"}
+
+
 def test_unknown_ways_and_constructions_name_the_known_ones(tiny, axis, vector):
     with pytest.raises(UnknownName, match="constrained, direction, subspace"):
         Cleaner(tiny("llama").engine, axis)(vector, "prayer")
@@ -99,7 +107,7 @@ def test_cleaned_vectors_and_moves_are_kept_until_something_that_decides_them_ch
     assert kept(toward=Direction(-axis.vector, SITES[0], 6.0))[0] == 6
     assert kept(k=2)[0] == 9
     reworded = cleaning.wrapped
-    monkeypatch.setattr(cleaning, "wrapped", lambda prompts: [replace(t, prefill="Well,") for t in reworded(prompts)])
+    monkeypatch.setattr(cleaning, "wrapped", lambda *given: [replace(t, prefill="Well,") for t in reworded(*given)])
     assert kept()[0] == 13
 
 

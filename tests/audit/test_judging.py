@@ -1,9 +1,10 @@
+import contextlib
 import math
 
 import pytest
 from tests.audit.planted import Planted
 
-from demur.audit.judging import PANEL, fitted_judge, panel
+from demur.audit.judging import PANEL, fitted_judge, kept_bench, panel
 from demur.judges.topic import OTHERS, other_requests
 from demur.prompts.builtin import builtin
 from demur.runs import Journal
@@ -67,3 +68,24 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
         bands = [fitted_judge(Mute(), DECODING, journal).band for _ in range(2)]
     assert bands[0] == bands[1]
     assert bands[0].n == N - 3
+
+
+def test_a_kept_bench_counts_what_its_judge_is_fitted_on_and_makes_nothing_twice(tmp_path):
+    counts = []
+    for _ in range(2):
+        with kept_bench(Planted(), DECODING, tmp_path) as (bench, run):
+            counts.append(bench.generated)
+            assert run == ""
+    assert counts == [N, 0]
+
+
+def test_a_run_is_listed_from_the_start_and_finished_unless_something_is_raised(tmp_path):
+    for problem, status in ((KeyError, "open"), (None, "finished")):
+        with contextlib.suppress(KeyError), kept_bench(Planted(), DECODING, tmp_path, kind="trial",
+                                                       spec={"job": "trial"}) as (bench, run):  # fmt: skip
+            assert bench.journal is not None
+            assert {r.id: r.status for r in bench.journal.runs()} == {run: "open"}
+            if problem is not None:
+                raise problem
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            assert [r.status for r in journal.runs()] == [status]

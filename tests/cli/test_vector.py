@@ -1,11 +1,14 @@
 """`demur vector`: files in and out, and what it says when it cannot."""
 
-from types import SimpleNamespace
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from demur.audit.vector_audit import Audit
+from demur.audit.vector_study import Audited
 from demur.directions.exchange import read_vector
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import steering_vector
@@ -78,9 +81,14 @@ def audited(monkeypatch):
             remarks=remarks,
             moves=moves,
         )
-        return SimpleNamespace(figures=(), summary=("One vector: safe.",), failed=asked["failed"])
+        return Audited(Audit({}, (), (), {}, {}), (), ("One vector: safe.",), asked["failed"])
 
-    monkeypatch.setattr("demur.audit.vector_study.audit_vectors", audit_vectors)
+    def with_attacks(plan, _bench, _model):
+        return replace(plan, attacks=plan.attacks or ("prefill", "base64"))
+
+    monkeypatch.setattr("demur.audit.model_audit.audit_vectors", audit_vectors)
+    monkeypatch.setattr("demur.audit.model_audit.with_attacks", with_attacks)
+    monkeypatch.setattr("demur.audit.model_audit.kept_bench", lambda *_: nullcontext((None, "")))
     return asked
 
 
@@ -135,6 +143,7 @@ def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur,
     said = demur(*asked)
     assert said.status == 0, said
     assert [s.name for s in audited["subjects"]] == ["warm", "warm, direction"]
+    assert audited["plan"].attacks == ("prefill", "base64")
     assert audited["cleaned"] == {"warm, direction": "warm"}
     assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
     (first,) = (tmp_path / "runs" / "vectors").iterdir()

@@ -22,7 +22,7 @@ from demur.judges.outcome import rules_hash
 from demur.prompts.builtin import builtin
 from demur.runs import digest
 from demur.selection.clean import constrained_edit, projected
-from demur.selection.gradients import gradient_subspaces, wrapped
+from demur.selection.gradients import WRAPPERS, gradient_subspaces, wrapped
 from demur.selection.openings import Openings, measure_openings
 from demur.selection.subspace import CONSTRUCTIONS, FittedSubspace, fit_subspace
 from demur.types import Conversation, Direction, Site, SteeringVector, Subspace
@@ -42,7 +42,8 @@ class Cleaner:
     to k directions that move refusal at the vector's own sites, as many as validation requests ask for by what is left
     of the vector's change; "iterative" and "categories" stand at the refusal direction's site and are cut by ablation
     (`selection.subspace`). Edits and gradients are fitted on n fitting requests, bare and in wrappers, and judged on as
-    many validation ones. Raises UnknownName for another construction.
+    many validation ones. tested: attack families that are none of the wrappers, for an audit that is to say what
+    cleaning does under attacks that it has not seen. Raises UnknownName for another construction.
     """
 
     engine: HFEngine
@@ -50,6 +51,7 @@ class Cleaner:
     k: int = 5
     n: int = 48
     construction: str = "gradients"
+    tested: Sequence[str] = ()
     progress: Progress = silent
 
     def __post_init__(self) -> None:
@@ -64,15 +66,20 @@ class Cleaner:
         harmful, harmless, held = (plainly(spread(some, self.n)) for some in prompts)
         return harmful, harmless, held
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The wrappers, bare requests first."""
+        return tuple(name for name in WRAPPERS if name == "plain" or name not in self.tested)
+
     @cached_property
     def fitting(self) -> list[Conversation]:
         """Fitting requests, bare and in wrappers."""
-        return wrapped([talk.prompt for talk in self.bare[0]])
+        return wrapped([talk.prompt for talk in self.bare[0]], self.families)
 
     @cached_property
     def held(self) -> list[Conversation]:
         """Validation requests, bare and in wrappers."""
-        return wrapped([talk.prompt for talk in self.bare[2]])
+        return wrapped([talk.prompt for talk in self.bare[2]], self.families)
 
     @cached_property
     def openings(self) -> Openings:

@@ -11,13 +11,13 @@ from typing import Any
 
 from demur.attacks import Attack
 from demur.audit.figures import examples, find, in_words, table_figures
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
+from demur.audit.judging import kept_bench
+from demur.audit.measure import Arm
 from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.reports import Findings, html
-from demur.runs import Journal, digest, read_results, write_results, write_text
+from demur.runs import digest, read_results, write_results, write_text
 from demur.types import Conversation, Decoding, Figure, Prompt
 
 
@@ -43,20 +43,9 @@ def evaluate(
     sets, skipped = _wrapped(prompts, attacks)
     spec = _named(spec, engine, {"sets": sets, "steer": None if steer is None else steer.spec()})
     _same_place(spec, out)
-    fitting = 0
-
-    def fitted(done: int, total: int, made: int) -> None:
-        nonlocal fitting
-        fitting += made
-        progress("unsteered answers", done, total)
-
-    with Journal(out / "journal.sqlite") as journal:
-        run = journal.start_run(spec, "evaluate")
-        judge = fitted_judge(engine, decoding, journal, fitted)
-        bench = Bench(engine, judge, decoding, journal, progress)
+    with kept_bench(engine, decoding, out, progress, "evaluate", spec) as (bench, run):
         table = bench.run(arms, sets, run)
-        seconds = time.monotonic() - started
-        journal.finish_run(run, seconds)
+    seconds = time.monotonic() - started
     figures = table_figures(table)
     whole = {**spec, "decoding": asdict(decoding), "skipped": skipped}
     if steer is not None:
@@ -82,7 +71,7 @@ def evaluate(
         facts={"model": str(spec["model"]), "dtype": engine.fingerprint.dtype},
     )
     write_text(out / "report.html", html.render(page))
-    return figures, seconds, bench.generated + fitting
+    return figures, seconds, bench.generated
 
 
 def _wrapped(

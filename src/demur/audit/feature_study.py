@@ -11,7 +11,7 @@ from typing import Any
 import demur
 from demur.audit.doses import choose_doses, choose_factor, effects, likelihoods, norms_of, refusals, unlikely
 from demur.audit.figures import examples, find, in_words
-from demur.audit.judging import fitted_judge
+from demur.audit.judging import fitted_judge, kept_bench
 from demur.audit.measure import Bench, Progress, silent
 from demur.audit.proof import prove
 from demur.audit.study import fit_refusal, plainly, rank_attacks, size_for, spread
@@ -30,7 +30,7 @@ from demur.judges.refusal import refusal
 from demur.prompts.builtin import builtin
 from demur.reports import Findings, html
 from demur.reports.looks import Look
-from demur.runs import Journal, digest, write_results, write_text
+from demur.runs import digest, write_results, write_text
 from demur.saes import SAE, check_model, load_sae, load_saes, save_features
 from demur.saes.bundled import bundled_saes
 from demur.selection.sae_data import chats, read_text
@@ -222,12 +222,7 @@ def verify_features(
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
-    with Journal(out / "journal.sqlite") as journal:
-        run = journal.start_run(spec, "features verify")
-        judge = fitted_judge(
-            engine, decoding, journal, lambda done, total, _: progress("unsteered answers", done, total)
-        )
-        bench = Bench(engine, judge, decoding, journal, progress)
+    with kept_bench(engine, decoding, out, progress, "features verify", spec) as (bench, run):
         attacks = rank_attacks(bench, size_for(engine.model.name), run)[0]
         doses = choose_doses(bench, features, saes, attacks, run=run)
         subset = smaller = None
@@ -235,8 +230,7 @@ def verify_features(
             subset = minimal(features, effects(bench, saes, run=run), screen=unlikely(engine, saes, doses.factor))
             smaller = (subset, choose_factor(bench, subset, saes, run=run, enough=KEPT * doses.gain).dose)
         proof = prove(bench, features, saes, toward, doses, attacks, n=n, randoms=randoms, minimal=smaller, run=run)
-        seconds = time.monotonic() - started
-        journal.finish_run(run, seconds)
+    seconds = time.monotonic() - started
     if subset is not None:
         save_features(subset, out / "minimal.json")
     figures = (*proof.figures, *doses.curve)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from demur.attacks import attack
-from demur.audit.measure import answer
+from demur.audit.measure import Bench, Progress, answer, silent
 from demur.engines.base import Engine, Request
 from demur.judges.coherence import fit_band, mean_nll, plain_request
 from demur.judges.outcome import OutcomeJudge, rules_hash
@@ -56,6 +60,35 @@ def fitted_judge(
               "wraps": list(WRAPS), "new_tokens": decoding.max_new_tokens}  # fmt: skip
     band = fit_band([a.text for a in answers], _likelihoods(engine, answers, journal), origin)
     return OutcomeJudge(engine, band, panel())
+
+
+@contextmanager
+def kept_bench(
+    engine: Engine,
+    decoding: Decoding,
+    folder: Path,
+    progress: Progress = silent,
+    kind: str = "",
+    spec: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[Bench, str]]:
+    """A bench with a fitted judge, kept in `folder`'s journal; the answers that the judge is fitted on are counted too.
+
+    With a spec it is a run of that kind, listed from the start and finished unless something is raised; its key comes
+    with the bench ("" without).
+    """
+    started, made = time.monotonic(), 0
+
+    def fitting(done: int, total: int, fresh: int) -> None:
+        nonlocal made
+        made += fresh
+        progress("unsteered answers", done, total)
+
+    with Journal(folder / "journal.sqlite") as journal:
+        run = "" if spec is None else journal.start_run(spec, kind)
+        judge = fitted_judge(engine, decoding, journal, fitting)
+        yield Bench(engine, judge, decoding, journal, progress, made), run
+        if run:
+            journal.finish_run(run, time.monotonic() - started)
 
 
 def _likelihoods(engine: Engine, answers: Sequence[Generation], journal: Journal | None) -> list[float]:

@@ -10,14 +10,13 @@ from typing import Any
 
 import demur
 from demur.audit.figures import examples, find, in_words
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Bench
+from demur.audit.judging import kept_bench
 from demur.audit.study import PRICE, Size, Study, families, size_for, steering, study
 from demur.directions.artifact import save_direction
 from demur.engines.base import Engine
 from demur.interventions import write_spec
 from demur.reports import Findings, html
-from demur.runs import Journal, excess, write_results, write_text
+from demur.runs import excess, write_results, write_text
 from demur.types import Decoding, Figure
 
 SETS = ("harmful", "attacked", "borderline", "plain")
@@ -60,20 +59,9 @@ def run_study(
         "families": list(families(size)),
         "version": demur.__version__,
     }
-    fitting = 0
-
-    def fitted(done: int, total: int, made: int) -> None:
-        nonlocal fitting
-        fitting += made
-        progress("unsteered answers", done, total)
-
-    with Journal(out / "journal.sqlite") as journal:
-        run = journal.start_run(spec, name)
-        judge = fitted_judge(engine, decoding, journal, fitted)
-        bench = Bench(engine, judge, decoding, journal, progress)
+    with kept_bench(engine, decoding, out, progress, name, spec) as (bench, run):
         found = study(bench, size, run, out / "fit.safetensors")
-        seconds = time.monotonic() - started
-        journal.finish_run(run, seconds)
+    seconds = time.monotonic() - started
     direction = save_direction(found.fit.direction, out / "refusal.safetensors")
     for arm, intervention in steering(found, engine.n_layers).items():
         write_spec(intervention, out / f"{arm}.json")
@@ -108,7 +96,7 @@ def run_study(
         )
     )
     write_text(out / "report.html", page)
-    return Done(found, found.figures, summary, seconds, bench.generated + fitting)
+    return Done(found, found.figures, summary, seconds, bench.generated)
 
 
 def cautions(found: Study) -> list[str]:

@@ -13,7 +13,7 @@ from demur.audit.behaviour import Shown, behaviour_figures, shown
 from demur.audit.figures import examples, find, in_words
 from demur.audit.gate import failing
 from demur.audit.geometry import along, cosines, dose_slope, line
-from demur.audit.judging import fitted_judge
+from demur.audit.judging import kept_bench
 from demur.audit.measure import Arm, Bench, Progress, silent
 from demur.audit.mitigation import behaviour_kept, change_removed
 from demur.audit.open_answers import open_answers, open_examples, open_figures
@@ -25,7 +25,7 @@ from demur.engines.hf import HFEngine
 from demur.errors import InputError
 from demur.prompts.pairs import Pair, behaviour
 from demur.reports import Example, Findings, Scatter, html
-from demur.runs import Journal, digest, write_results, write_text
+from demur.runs import digest, write_results, write_text
 from demur.types import Decoding, Direction, Figure, SteeringVector
 
 NOTES = (
@@ -95,18 +95,10 @@ def audit_vectors(
         "decoding": asdict(decoding),
         "version": demur.__version__,
     }
-    with Journal(out / "journal.sqlite") as journal:
-        run = journal.start_run(spec, "vector audit")
-        judge = fitted_judge(
-            engine, decoding, journal, lambda done, total, _: progress("unsteered answers", done, total)
-        )
-        bench = Bench(engine, judge, decoding, journal, progress)
-        if not plan.attacks:
-            plan = replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0])
+    with kept_bench(engine, decoding, out, progress, "vector audit", spec) as (bench, run):
+        plan = with_attacks(plan, bench, model, run)
         found = audit(bench, subjects, plan, run, cleaned)
         seen, told, sides = _behaviours(bench, subjects, behaviours, pairs, plan, run)
-        seconds = time.monotonic() - started
-        journal.finish_run(run, seconds)
     figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned, moves), *told,
                *mitigation_figures(found, cleaned, behaviours, seen, plan)]  # fmt: skip
     arms = [e.change.arm for e in found.endpoints]
@@ -121,6 +113,11 @@ def audit_vectors(
     summary = (*_summary(found, plan), *_mitigated(figures, cleaned), *_unmoved(subjects), *remarks)
     _report(found, figures, summary, spec, sides, out, seconds)
     return Audited(found, tuple(figures), summary, failed)
+
+
+def with_attacks(plan: Plan, bench: Bench, model: str, run: str = "") -> Plan:
+    """The plan with its attack families: where it names none, the three with most compliance on validation requests."""
+    return plan if plan.attacks else replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0])
 
 
 def _checked(

@@ -88,46 +88,24 @@ def audit(
     dtype: Dtype = "auto",
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
-    from demur.attacks import get as attack_named
-    from demur.audit.cleaning import WAYS, Cleaner, beside_cleaned, moves
-    from demur.audit.gate import failing
+    from demur.audit.model_audit import Asked, audit_model
     from demur.audit.vector_audit import Plan
-    from demur.audit.vector_sources import direction_or_why, measurable, subject_names, subjects_from
-    from demur.audit.vector_study import audit_vectors
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
 
-    if clean and clean not in WAYS:
-        raise unknown("way of cleaning", clean, WAYS)
-    failing(fail_if, [], []) if fail_if else None
     families = tuple(part.strip() for part in attacks.split(",") if part.strip())
-    for name in families:
-        attack_named(name)
     plan = Plan(_numbers(multipliers), families, n, benign, items, randoms, questions)
-    sites = [parse_site(text) for text in site]
-    told = _told(behaviour, subject_names(vectors))
+    asked = Asked(vectors, plan, length, [parse_site(text) for text in site], dict(_named(text) for text in behaviour),
+                  clean, direction, new_tokens, fail_if, shlex.join(["demur", *sys.argv[1:]]))  # fmt: skip
     places = _places(models, out)
     if len(places) > 1 and direction is not None:
         raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
-    asked = {"command": shlex.join(["demur", *sys.argv[1:]]), "vectors": vectors, "length": length, "sites": site}
     failed = []
     for model, here in places.items():
         engine = HFEngine(model, dtype)
         with progress() as bar:
-            subjects = subjects_from(engine, vectors, length, sites, here, bar)
-            toward, undirected = direction_or_why(engine, direction, here, bar)
-            named, remarks = measurable(subjects)
-            named, cleaned = {**named, **told}, {}
-            cleaner = Cleaner(engine, toward, progress=bar)
-            if clean:
-                if toward is None:
-                    raise InputError(f"{model}: --clean needs a refusal direction; leave it out. {undirected[0]}")
-                subjects, named, cleaned = beside_cleaned(cleaner, subjects, named, clean, plan.largest, here)
-            steered = sorted({at for s in subjects if s.vector is not None for at in s.vector.vectors})
-            moving, lacking = moves(cleaner, steered, here)
-            done = audit_vectors(engine, engine.model.name, subjects, plan, here, toward, named, new_tokens, fail_if,
-                                 bar, cleaned, [*remarks, *undirected, *lacking], asked, moving)  # fmt: skip
-        _print_audit(done, f"{model}, {len(subjects)} vectors, held-out requests", here)
+            done = audit_model(engine, asked, here, bar)
+        _print_audit(done, f"{model}, {len(done.audit.verdicts)} vectors, held-out requests", here)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
     for text in failed:
         console.print(f"failed: {text}", highlight=False, markup=False)
@@ -147,18 +125,6 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--multipliers {text!r} are not numbers with commas between them.") from None
-
-
-def _told(texts: list[str], subjects: list[str]) -> dict[str, str]:
-    """Subject -> behaviour, from --behaviour; both are looked for before any work."""
-    from demur.prompts.pairs import behaviour as pairs_of
-
-    told = dict(_named(text) for text in texts)
-    for name, what in told.items():
-        if name not in subjects:
-            raise unknown("audited subject", name, subjects)
-        pairs_of(what, "test")
-    return told
 
 
 def _places(models: str, out: Path) -> dict[str, Path]:

@@ -35,9 +35,9 @@ WRAPPERS = (
 """Attack families in plain language, of one turn; an encoding leaves a small model without a refusal to move."""
 
 
-def wrapped(prompts: Sequence[Prompt]) -> list[Conversation]:
+def wrapped(prompts: Sequence[Prompt], families: Sequence[str] = WRAPPERS) -> list[Conversation]:
     """Each prompt once: bare, or in one of the wrappers, in turn."""
-    return [attack(prompt, WRAPPERS[i % len(WRAPPERS)]) for i, prompt in enumerate(prompts)]
+    return [attack(prompt, families[i % len(families)]) for i, prompt in enumerate(prompts)]
 
 
 def first_tokens(openings: Openings) -> list[int]:
