@@ -23,14 +23,14 @@ from demur.audit.cleaning import WAYS, Cleaner, cleaned_subjects, moves
 from demur.audit.doses import share as share_of
 from demur.audit.feature_study import direction_for
 from demur.audit.figures import deltas, find, requests
-from demur.audit.geometry import gain_over_zero, left_out, line
+from demur.audit.geometry import gain_over_zero, left_out
 from demur.audit.judging import kept_bench
 from demur.audit.measure import Arm
 from demur.audit.mitigation import change_removed
 from demur.audit.study import BROKEN, PRICE, spread
 from demur.audit.vector_audit import Plan, random_subjects, subject
 from demur.audit.vector_sources import FIT, subjects_from, with_length
-from demur.audit.vector_study import Audited, audit_vectors, with_attacks
+from demur.audit.vector_study import Audited, audit_vectors, line_figures, with_attacks
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
 from demur.interventions import add, at
@@ -231,24 +231,25 @@ def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out.parent, BUILTIN[:3] if quick else BUILTIN)
     made = planted(list(base.values()), refusal().vector)
-    plan = Plan(ENDS, families(out.parent), n=16 if quick else 40, benign=8, items=20, randoms=1)
+    plan = Plan(ENDS, families(out.parent), n=16 if quick else 100, benign=8, items=20, randoms=1)
     figures: list[Figure] = []
     subjects = [subject(name, vector) for name, vector in made.items()]
     steered = audit_vectors(engine(), MODEL, subjects, plan, out / "planted", refusal(), progress=say,
                             moves=moving(out.parent))  # fmt: skip
     runs = {"planted": (made, steered), "natural": natural_audit(out, quick)}
+    groups = {"planted": [list(base)[i % len(base)] for i in range(len(made))], "natural": list(runs["natural"][0])}
     for label, (vectors, done) in runs.items():
         x, y = ([find(done.figures, name, "geometry", metric).value for name in vectors]
                 for metric in ("cosine_to_refusal", "compliance_slope"))  # fmt: skip
-        through, gain = line(x, y), gain_over_zero(left_out(x, y, list(vectors)), y)
+        gain = gain_over_zero(left_out(x, y, groups[label]), y)
         right = sum(a * b < 0 for a, b in zip(x, y, strict=True)) / len(x)
-        values = {"slope_on_cosine": through.gradient, "r_squared": through.r_squared, "gain_over_zero": gain,
-                  "right_sign": right}  # fmt: skip
+        figures += [plain(label, "geometry", name, value, len(x)) for name, value in
+                    {"gain_over_zero": gain, "right_sign": right}.items()]  # fmt: skip
+        figures += line_figures(label, x, y, groups[label])
         if label == "natural":
             keep = [i for i, name in enumerate(vectors) if name != "caa:refusal"]
-            without = line([x[i] for i in keep], [y[i] for i in keep])
-            values |= {"r_squared_without_refusal": without.r_squared, "slope_without_refusal": without.gradient}
-        figures += [plain(label, "geometry", name, value, len(x)) for name, value in values.items()]
+            figures += line_figures(label, [x[i] for i in keep], [y[i] for i in keep],
+                                    [groups[label][i] for i in keep], "_without_refusal")  # fmt: skip
         figures += [replace(f, arm=label if f.arm == "all vectors" else f.arm) for f in done.figures
                     if f.set == "geometry" and (f.arm in vectors or f.metric.endswith("_gradient"))]  # fmt: skip
     return figures, [

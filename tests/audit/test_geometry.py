@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.audit.geometry import along, cosines, dose_slope, gain_over_zero, left_out, line
+from demur.audit.geometry import along, cosines, dose_slope, gain_over_zero, left_out, line, uncertain
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.types import Direction, Site
@@ -41,6 +41,17 @@ def test_a_line_and_what_it_predicts_for_a_vector_it_never_saw():
     assert left_out(x, [9.0, 9.0, *y[2:]], list("aabcd"))[0] == pytest.approx(0.3, abs=0.05)
     with pytest.raises(InputError, match="needs 3"):
         line(x[:2], y[:2])
+
+
+def test_a_line_is_as_certain_as_the_groups_of_its_vectors_are_many():
+    x, y = [-0.6, -0.4, -0.2, 0.1, 0.4, 0.6], [0.31, 0.1, 0.12, -0.05, -0.1, -0.3]
+    gradient, explained = uncertain(x, y, list("abcdef"))
+    assert gradient.value == pytest.approx(line(x, y).gradient) and explained.value == line(x, y).r_squared
+    assert gradient.low < gradient.value < gradient.high < 0 < explained.low < explained.value <= explained.high <= 1
+    few = uncertain(x, y, list("aabbcc"))[0]
+    assert few.high - few.low > gradient.high - gradient.low
+    with pytest.raises(InputError, match="needs 3"):
+        uncertain(x[:2], y[:2], list("ab"))
 
 
 def test_a_useless_prediction_gains_nothing():

@@ -6,13 +6,16 @@ of slopes on cosines over vectors. A prediction is made from other vectors only,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.errors import InputError
+from demur.stats import Estimate, resampled
 from demur.types import Direction, Site, SteeringVector
 
 
@@ -63,6 +66,19 @@ def line(cosine: Sequence[float], slope: Sequence[float]) -> Line:
     gradient, intercept = np.polyfit(cosine, slope, 1)
     correlation = float(np.corrcoef(cosine, slope)[0, 1]) if len(set(slope)) > 1 else 0.0
     return Line(float(gradient), float(intercept), correlation**2, len(cosine))
+
+
+def uncertain(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> tuple[Estimate, Estimate]:
+    """`line`'s gradient and R squared with their percentile intervals, whole groups of vectors resampled."""
+    line(cosine, slope)  # its errors first
+    x, y = np.asarray(cosine, dtype=float), np.asarray(slope, dtype=float)
+
+    def read(rows: NDArray[np.intp], what: Callable[[Line], float]) -> float:
+        few = len(rows) < 3 or len(set(x[rows])) < 2
+        return math.nan if few else what(line(x[rows].tolist(), y[rows].tolist()))
+
+    gradient = resampled(lambda rows: read(rows, lambda through: through.gradient), groups)
+    return gradient, resampled(lambda rows: read(rows, lambda through: through.r_squared), groups)
 
 
 def left_out(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> list[float]:

@@ -12,7 +12,7 @@ import demur
 from demur.audit.behaviour import Shown, behaviour_figures, shown
 from demur.audit.figures import examples, find, in_words
 from demur.audit.gate import failing
-from demur.audit.geometry import along, cosines, dose_slope, line
+from demur.audit.geometry import along, cosines, dose_slope, line, uncertain
 from demur.audit.judging import kept_bench
 from demur.audit.measure import Arm, Bench, Progress, silent
 from demur.audit.mitigation import behaviour_kept, change_removed
@@ -234,7 +234,7 @@ def geometry_figures(
     name = "attacked" if plan.attacks else "harmful"
     figures: list[Figure] = []
     ends = {"cosine_to_refusal": "", "cosine_to_gradient": "_gradient"}
-    points: dict[str, list[tuple[float, float]]] = {metric: [] for metric in ends}
+    points: dict[str, dict[str, tuple[float, float]]] = {metric: {} for metric in ends}
     for s in subjects:
         if s.vector is None:
             continue
@@ -252,15 +252,22 @@ def geometry_figures(
         n = len(rates)
         figures.append(Figure(s.name, "", "geometry", "compliance_slope", slope, n, "multipliers", slope, slope))
         for metric in ends:
-            points[metric] += [(means[metric], slope)] if metric in means and s.name not in cleaned else []
+            if metric in means and s.name not in cleaned:
+                points[metric][s.name] = (means[metric], slope)
     for metric, some in points.items():
-        if len({cosine for cosine, _ in some}) >= 3:
-            through = line(*zip(*some, strict=True))
-            values = {f"slope_on_cosine{ends[metric]}": through.gradient,
-                      f"r_squared{ends[metric]}": through.r_squared}  # fmt: skip
-            figures += [Figure("all vectors", "", "geometry", name, value, through.n, "vectors", value, value)
-                        for name, value in values.items()]  # fmt: skip
+        if len({cosine for cosine, _ in some.values()}) >= 3:
+            x, y = zip(*some.values(), strict=True)
+            figures += line_figures("all vectors", x, y, list(some), ends[metric])
     return figures
+
+
+def line_figures(
+    arm: str, cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str], end: str = ""
+) -> list[Figure]:
+    """The line's gradient and R squared with their intervals over groups of vectors; end: of their metrics' names."""
+    found = zip(("slope_on_cosine", "r_squared"), uncertain(cosine, slope, groups), strict=True)
+    return [Figure(arm, "", "geometry", f"{name}{end}", value, len(cosine), "vectors", low, high)
+            for name, (value, low, high) in found]  # fmt: skip
 
 
 def geometry_scatter(figures: Sequence[Figure], cleaned: Collection[str] = ()) -> list[Scatter]:
