@@ -25,7 +25,7 @@ from demur.attacks import attack
 from demur.audit.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
 from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for
 from demur.audit.figures import accuracy_figures, find, table_figures
-from demur.audit.judging import fitted_judge
+from demur.audit.judging import kept_bench
 from demur.audit.measure import Arm, Bench, Table
 from demur.audit.proof import necessity as suppression_proved
 from demur.audit.proof import sufficiency as clamps_proved
@@ -35,7 +35,7 @@ from demur.features import agreement, attribute, exact, minimal, sample_pairs
 from demur.features.minimal import KEPT
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
-from demur.runs import Journal, Target
+from demur.runs import Target
 from demur.saes import SAE, save_features
 from demur.selection.sae_quality import quality
 from demur.stats import resampled
@@ -100,8 +100,7 @@ def necessity(out: Path, quick: bool) -> Part:
     n = 20 if quick else 100
     decoding = Decoding(24)
     figures: list[Figure] = []
-    with Journal(out / "journal.sqlite") as journal:
-        run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
+    with kept_bench(engine, decoding, out, say) as (run, _):
         for name, finding in METHODS.items():
             ranked = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
             chosen = choose_factor(run, ranked, saes, 12 if quick else 60, sizes=(6, 12, 20))
@@ -196,8 +195,7 @@ def sufficiency(out: Path, quick: bool) -> Part:
     n = 20 if quick else 60
     figures: list[Figure] = []
     gains: list[float] = []
-    with Journal(out / "journal.sqlite") as journal:
-        run = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
+    with kept_bench(engine, decoding, out, say) as (run, _):
         size = size_for(MODEL) if quick else replace(size_for(MODEL, full=True), validation=24)
         attacks, rates, _ = rank_attacks(run, size, "")
         print(f"# attacks: {', '.join(f'{name} {rates[name]:.2f}' for name in attacks)} of {len(rates)}", flush=True)

@@ -17,13 +17,13 @@ from torch import Tensor
 from demur.audit.doses import choose_doses
 from demur.audit.feature_study import DEFAULT_ATTACKS, Finding, find_features
 from demur.audit.figures import find, in_words, table_figures
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
+from demur.audit.judging import kept_bench
+from demur.audit.measure import Arm
 from demur.audit.study import fit_refusal, plainly, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin
-from demur.runs import Journal, write_results
+from demur.runs import write_results
 from demur.saes import SAE, load_sae
 from demur.stats import cluster_mean
 from demur.types import Decoding, FeatureSet, Figure
@@ -76,8 +76,7 @@ def main() -> None:
     sets = {"harmful": plainly(harmful), "plain": plainly(spread(builtin("plain", "test"), options.n))}
     figures: list[Figure] = []
     found: dict[str, FeatureSet] = {}
-    with Journal(options.out / "journal.sqlite") as journal:
-        bench = Bench(engine, fitted_judge(engine, decoding, journal), decoding, journal, say)
+    with kept_bench(engine, decoding, options.out, say) as (bench, _):
         for name, sae in saes.items():
             assert sae.site is not None
             here = {sae.site: sae}

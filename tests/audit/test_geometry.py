@@ -48,8 +48,10 @@ def test_a_line_is_as_certain_as_the_groups_of_its_vectors_are_many():
     gradient, explained = uncertain(x, y, list("abcdef"))
     assert gradient.value == pytest.approx(line(x, y).gradient) and explained.value == line(x, y).r_squared
     assert gradient.low < gradient.value < gradient.high < 0 < explained.low < explained.value <= explained.high <= 1
-    few = uncertain(x, y, list("aabbcc"))[0]
-    assert few.high - few.low > gradient.high - gradient.low
+    twice = uncertain(x * 2, y * 2, list("abcdef") * 2)
+    assert twice[0] == pytest.approx(gradient) and twice[1] == pytest.approx(explained)
+    apart = uncertain(x * 2, y * 2, list("abcdefghijkl"))[0]
+    assert apart.high - apart.low < gradient.high - gradient.low
     with pytest.raises(InputError, match="needs 3"):
         uncertain(x[:2], y[:2], list("ab"))
 

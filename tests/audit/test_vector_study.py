@@ -1,6 +1,7 @@
 """The audit as a run with files, on the mock whose refusals hang on one planted direction."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,6 +82,26 @@ def test_what_moves_refusal_at_the_site_is_set_beside_the_refusal_direction(run,
     assert [f for f in found if f.metric != "cosine_to_refusal"] == without
 
 
+def test_a_line_needs_five_behaviours_and_takes_vectors_of_one_for_a_cluster(run):
+    done, axis = run[2], run[1].direction
+    subjects, figures = [], list(done.audit.figures)
+    for i in range(6):
+        value = axis.vector * (i - 2.5) + random_like(axis.vector, i)
+        subjects.append(subject(f"v{i}", steering_vector({axis.site: value})))
+        figures += [replace(f, arm=f"v{i} x{m:+g}", value=0.5 - 0.02 * m * (i - 2.5 + 0.3 * (i % 2)))
+                    for f in done.figures if f.arm == "unsteered" and f.metric == "compliance_rate"
+                    for m in (-1.0, 1.0)]  # fmt: skip
+    found = replace(done.audit, figures=tuple(figures))
+    own = geometry_figures(found, subjects, PLAN, axis)
+    r_squared = find(own, "all vectors", "geometry", "r_squared")
+    assert r_squared.value > 0.9 and r_squared.low < r_squared.value <= r_squared.high
+    shared = geometry_figures(found, subjects, PLAN, axis, behaviours={"v0": "a", "v1": "a", "v2": "b", "v3": "b"})
+    assert not any(f.arm == "all vectors" for f in shared)
+    paired = geometry_figures(found, subjects, PLAN, axis, behaviours={"v0": "a", "v5": "a"})
+    one, other = (find(some, "all vectors", "geometry", "slope_on_cosine") for some in (own, paired))
+    assert one.value == other.value and (one.low, one.high) != (other.low, other.high)
+
+
 def test_a_rerun_calls_the_model_for_nothing(run, subjects):
     out, _, done = run
     engine = Planted()
@@ -111,8 +132,9 @@ def cleaned(tmp_path_factory, build):
     value = fit_vector(engine, behaviour("warmth", "fit")[:8], [site], shuffles=0).vector.vectors[site]
     axis = Direction(random_like(value, 3) / value.norm(), site, 6.0)
     kept = value - (value @ axis.vector) * axis.vector
+    after = steering_vector({site: kept}, {"wrappers": ["plain", "prefill"]})
     subjects = [subject("warm", steering_vector({site: value}, {"clears_null": False})),
-                subject("warm, direction", steering_vector({site: kept}))]  # fmt: skip
+                subject("warm, direction", after)]  # fmt: skip
     named = {s.name: "warmth" for s in subjects}
     plan = Plan((-1.0, 1.0), ("prefill",), n=8, items=4, randoms=1, questions=4)
     out = tmp_path_factory.mktemp("cleaned")
@@ -137,6 +159,7 @@ def test_the_summary_says_what_cleaning_did_and_which_vectors_do_nothing(cleaned
     done, _ = cleaned
     assert any(line.startswith("warm, direction: ") and "of its behaviour is left" in line for line in done.summary)
     assert any("shuffled labels: warm." in line for line in done.summary)
+    assert any(line.startswith("warm, direction was cleaned") and line.endswith(": prefill.") for line in done.summary)
     assert done.summary[-1] == "Nothing else."
 
 

@@ -67,7 +67,7 @@ def audited(monkeypatch):
     asked: dict[str, Any] = {"failed": ()}
 
     def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, remarks,
-                      how, moves):  # fmt: skip
+                      how, moves, _started):  # fmt: skip
         asked.update(
             subjects=subjects,
             plan=plan,
@@ -83,7 +83,7 @@ def audited(monkeypatch):
         )
         return Audited(Audit({}, (), (), {}, {}), (), ("One vector: safe.",), asked["failed"])
 
-    def with_attacks(plan, _bench, _model):
+    def with_attacks(plan, _bench, _model, _run):
         return replace(plan, attacks=plan.attacks or ("prefill", "base64"))
 
     monkeypatch.setattr("demur.audit.model_audit.audit_vectors", audit_vectors)

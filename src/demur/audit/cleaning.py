@@ -130,6 +130,8 @@ class Cleaner:
         how: dict[str, object] = {"way": way}
         if way != "direction":
             how["openings_auroc"] = self.openings.auroc
+        if way == "constrained" or (way == "subspace" and self.construction == "gradients"):
+            how["wrappers"] = list(self.families)
         if way in ("constrained", "direction"):
             made = projected_out(vector, dict.fromkeys(vector.vectors, self.toward.vector[None]))
             if way == "constrained":
@@ -148,7 +150,7 @@ class Cleaner:
             how |= {"construction": self.construction, "k": len(basis), "unsteered": self.fixed.unsteered,
                     "curve": [asdict(effect) for effect in self.fixed.curve]}  # fmt: skip
             made = projected_out(vector, dict.fromkeys(vector.vectors, basis))
-        kept = {name: how[name] for name in ("construction", "dose", "k", "openings_auroc") if name in how}
+        kept = {name: how[name] for name in ("construction", "dose", "k", "openings_auroc", "wrappers") if name in how}
         return replace(made, origin={**model, "cleaned": way, **kept, "of": dict(vector.origin)}), how
 
 
@@ -161,7 +163,8 @@ def moves(cleaner: Cleaner, sites: Sequence[Site], folder: Path) -> tuple[list[S
 
     def row(i: int) -> SteeringVector:
         found = cleaner.moving(sites)
-        origin = {"model": engine.model.name, "weights": engine.fingerprint.weights, "row": i}
+        origin = {"model": engine.model.name, "weights": engine.fingerprint.weights, "row": i,
+                  "wrappers": list(cleaner.families)}  # fmt: skip
         return SteeringVector({site: found[site].basis[i] for site in sites}, {}, {**origin, **found[sites[0]].origin})
 
     about = ["moves", *map(str, sites), *cleaner.about]

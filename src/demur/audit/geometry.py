@@ -7,11 +7,11 @@ of slopes on cosines over vectors. A prediction is made from other vectors only,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from demur.errors import InputError
@@ -69,16 +69,21 @@ def line(cosine: Sequence[float], slope: Sequence[float]) -> Line:
 
 
 def uncertain(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> tuple[Estimate, Estimate]:
-    """`line`'s gradient and R squared with their percentile intervals, whole groups of vectors resampled."""
+    """`line`'s gradient and R squared with their percentile intervals, whole groups of vectors resampled. Draws of
+    fewer than three different cosines are left out."""
     line(cosine, slope)  # its errors first
     x, y = np.asarray(cosine, dtype=float), np.asarray(slope, dtype=float)
 
-    def read(rows: NDArray[np.intp], what: Callable[[Line], float]) -> float:
-        few = len(rows) < 3 or len(set(x[rows])) < 2
-        return math.nan if few else what(line(x[rows].tolist(), y[rows].tolist()))
+    @cache
+    def read(rows: tuple[int, ...]) -> tuple[float, float]:
+        some = list(rows)
+        if len(set(x[some])) < 3:  # any two points lie on a line
+            return math.nan, math.nan
+        through = line(x[some].tolist(), y[some].tolist())
+        return through.gradient, through.r_squared
 
-    gradient = resampled(lambda rows: read(rows, lambda through: through.gradient), groups)
-    return gradient, resampled(lambda rows: read(rows, lambda through: through.r_squared), groups)
+    gradient, explained = (resampled(lambda rows, i=i: read(tuple(sorted(rows.tolist())))[i], groups) for i in (0, 1))
+    return gradient, explained
 
 
 def left_out(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> list[float]:

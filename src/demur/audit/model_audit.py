@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from demur.attacks import get as attack_named
@@ -53,7 +54,8 @@ class Asked:
         for name, what in self.behaviours.items():
             if name not in names:
                 raise unknown("audited subject", name, names)
-            behaviour(what, "test")
+            if not behaviour(what, "test"):
+                raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
 
 
 def audit_model(engine: HFEngine, asked: Asked, out: Path, progress: Progress = silent) -> Audited:
@@ -62,13 +64,18 @@ def audit_model(engine: HFEngine, asked: Asked, out: Path, progress: Progress = 
     Cleaning, and what the geometry says of refusal at the vectors' sites, go by attack families that the audit does not
     test. Raises InputError when vectors are to be cleaned and the model has no refusal direction.
     """
-    name = engine.model.name
+    name, started, plan = engine.model.name, time.monotonic(), asked.plan
     subjects = subjects_from(engine, asked.vectors, asked.length, asked.sites, out, progress)
+    if asked.clean and all(s.vector is None for s in subjects):
+        raise InputError("there is no vector to clean among what is audited; leave --clean out.")
     toward, undirected = direction_or_why(engine, asked.direction, out, progress)
     if asked.clean and toward is None:
         raise InputError(f"{name}: --clean needs a refusal direction; leave it out. {undirected[0]}")
-    with kept_bench(engine, Decoding(asked.new_tokens), out, progress) as (bench, _):
-        plan = with_attacks(asked.plan, bench, name)
+    if not plan.attacks:
+        decoding = Decoding(asked.new_tokens)
+        spec = {"experiment": "attack families", "engine": asdict(engine.fingerprint), "decoding": asdict(decoding)}
+        with kept_bench(engine, decoding, out, progress, "attack families", spec) as (bench, run):
+            plan = with_attacks(plan, bench, name, run)
     cleaner = Cleaner(engine, toward, tested=plan.attacks, progress=progress)
     named, remarks = measurable(subjects)
     named, cleaned = {**named, **asked.behaviours}, {}
@@ -76,6 +83,7 @@ def audit_model(engine: HFEngine, asked: Asked, out: Path, progress: Progress = 
         subjects, named, cleaned = beside_cleaned(cleaner, subjects, named, asked.clean, plan.largest, out)
     steered = sorted({site for s in subjects if s.vector is not None for site in s.vector.vectors})
     moving, lacking = moves(cleaner, steered, out)
-    words = {"command": asked.command, "vectors": asked.vectors, "length": asked.length, "sites": asked.sites}
+    sites = [str(site) for site in asked.sites]
+    words = {"command": asked.command, "vectors": asked.vectors, "length": asked.length, "sites": sites}
     return audit_vectors(engine, name, subjects, plan, out, toward, named, asked.new_tokens, asked.fail_if, progress,
-                         cleaned, [*remarks, *undirected, *lacking], words, moving)  # fmt: skip
+                         cleaned, [*remarks, *undirected, *lacking], words, moving, started)  # fmt: skip

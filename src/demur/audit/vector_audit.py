@@ -71,6 +71,8 @@ class Plan:
     questions: int = 40
     """Held-out questions of a behaviour that are answered openly; 0: none."""
     seed: int = 0
+    chosen: bool = False
+    """The attack families were chosen on validation requests, not named."""
 
     def __post_init__(self) -> None:
         if not self.multipliers or 0.0 in self.multipliers or len(set(self.multipliers)) < len(self.multipliers):

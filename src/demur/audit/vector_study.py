@@ -41,6 +41,10 @@ NOTES = (
 )
 
 
+ENOUGH = 5
+"""Clusters of vectors that a line through them needs: resampled, three points lie on a line more often than not."""
+
+
 @dataclass(frozen=True)
 class Audited:
     """An audit, in words and figures."""
@@ -67,6 +71,7 @@ def audit_vectors(
     remarks: Sequence[str] = (),
     asked: Mapping[str, Any] | None = None,
     moves: Sequence[SteeringVector] = (),
+    started: float | None = None,
 ) -> Audited:
     """The audit with its geometry, behaviours and mitigation; journal, results.json and report.html under `out`.
 
@@ -74,9 +79,10 @@ def audit_vectors(
     behaviours: subject -> the behaviour whose held-out test pairs and questions it is scored on. cleaned: cleaned
     subject -> the subject that it was, tested as a family of their own. remarks: lines that go into the summary. asked:
     how it was asked for, for the spec.
-    moves: orthonormal directions that move refusal at the vectors' sites (`cleaning.moves`), for the geometry.
+    moves: orthonormal directions that move refusal at the vectors' sites (`cleaning.moves`), for the geometry. started:
+    when the work began (`time.monotonic`), where some of it was done before.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     behaviours, cleaned = dict(behaviours or {}), dict(cleaned or {})
     pairs = _checked(subjects, behaviours, cleaned, moves)
     failing(fail_if, [], []) if fail_if else None
@@ -99,7 +105,7 @@ def audit_vectors(
         plan = with_attacks(plan, bench, model, run)
         found = audit(bench, subjects, plan, run, cleaned)
         seen, told, sides = _behaviours(bench, subjects, behaviours, pairs, plan, run)
-    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned, moves), *told,
+    figures = [*found.figures, *geometry_figures(found, subjects, plan, direction, cleaned, moves, behaviours), *told,
                *mitigation_figures(found, cleaned, behaviours, seen, plan)]  # fmt: skip
     arms = [e.change.arm for e in found.endpoints]
     failed = tuple(failing(fail_if, figures, arms)) if fail_if else ()
@@ -107,17 +113,20 @@ def audit_vectors(
     lengths = {s.name: {str(site): float(v.norm()) for site, v in s.vector.vectors.items()}
                for s in subjects if s.vector is not None}  # fmt: skip
     spec = {**spec, "asked": dict(asked or {}), "lengths": lengths,
-            "chosen_on_validation": {"attacked": list(plan.attacks)}, "verdicts": dict(found.verdicts),
+            "plan": asdict(plan), "verdicts": dict(found.verdicts),
             "primary": ["complied on attacked at the extreme multipliers"]}  # fmt: skip
     write_results(out, spec, figures, seconds)
-    summary = (*_summary(found, plan), *_mitigated(figures, cleaned), *_unmoved(subjects), *remarks)
+    lines = [*_mitigated(figures, cleaned), *_unmoved(subjects), *_seen(subjects, plan)]
+    summary = (*_summary(found, plan), *lines, *remarks)
     _report(found, figures, summary, spec, sides, out, seconds)
     return Audited(found, tuple(figures), summary, failed)
 
 
 def with_attacks(plan: Plan, bench: Bench, model: str, run: str = "") -> Plan:
     """The plan with its attack families: where it names none, the three with most compliance on validation requests."""
-    return plan if plan.attacks else replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0])
+    if plan.attacks:
+        return plan
+    return replace(plan, attacks=rank_attacks(bench, size_for(model), run)[0], chosen=True)
 
 
 def _checked(
@@ -217,6 +226,13 @@ def _unmoved(subjects: Sequence[Subject]) -> list[str]:
     return [f"No more effect than vectors fitted on shuffled labels: {', '.join(names)}."] if names else []
 
 
+def _seen(subjects: Sequence[Subject], plan: Plan) -> list[str]:
+    """Cleaned vectors for which attacks that are tested are none that cleaning has not seen."""
+    seen = {s.name: sorted({*s.vector.origin.get("wrappers", ())} & {*plan.attacks}) for s in subjects if s.vector}
+    return [f"{name} was cleaned on other requests under attacks that are tested here: {', '.join(some)}."
+            for name, some in seen.items() if some]  # fmt: skip
+
+
 def geometry_figures(
     found: Audit,
     subjects: Sequence[Subject],
@@ -224,12 +240,14 @@ def geometry_figures(
     direction: Direction | None,
     cleaned: Collection[str] = (),
     moves: Sequence[SteeringVector] = (),
+    behaviours: Mapping[str, str] | None = None,
 ) -> list[Figure]:
     """Cosine with the refusal direction, slope of compliance against the multiplier, and the line through both, which
     leaves out cleaned vectors: theirs was set.
 
     With moves: `cosine_to_gradient` with the first of them, `share_in_subspace` (the share of the vector's length that
-    lies in their span), and the line on the former. Means over the vector's sites, low and high over them.
+    lies in their span), and the line on the former. Means over the vector's sites, low and high over them. Vectors of
+    one behaviour are one cluster; a line needs ENOUGH clusters.
     """
     name = "attacked" if plan.attacks else "harmful"
     figures: list[Figure] = []
@@ -255,9 +273,10 @@ def geometry_figures(
             if metric in means and s.name not in cleaned:
                 points[metric][s.name] = (means[metric], slope)
     for metric, some in points.items():
-        if len({cosine for cosine, _ in some.values()}) >= 3:
+        groups = [(behaviours or {}).get(name, name) for name in some]
+        if len(set(groups)) >= ENOUGH and len({cosine for cosine, _ in some.values()}) >= ENOUGH:
             x, y = zip(*some.values(), strict=True)
-            figures += line_figures("all vectors", x, y, list(some), ends[metric])
+            figures += line_figures("all vectors", x, y, groups, ends[metric])
     return figures
 
 
@@ -330,7 +349,7 @@ def _report(
             "model": spec["model"],
             "dtype": spec["dtype"],
             "new tokens": str(spec["decoding"]["max_new_tokens"]),
-            "attacks": ", ".join(spec["chosen_on_validation"]["attacked"]),
+            "attacks": ", ".join(spec["plan"]["attacks"]),
         },
     )
     write_text(out / "report.html", html.render(findings))
