@@ -145,6 +145,11 @@ def cleaned(tmp_path_factory, build):
 def test_a_cleaned_vector_stands_beside_itself_on_one_behaviour(cleaned):
     done, out = cleaned
     assert read_results(out).figures == done.figures
+    worst = max(done.audit.endpoints, key=lambda e: e.change.value).multiplier
+    articles = (out / "report.html").read_text().split("<article>")
+    attacked = [text for text in articles[1:] if text.lstrip().startswith('<p class="from"><bdi>attacked</bdi>')]
+    told = [f"{name} x{worst:+g}" for name in ("warm", "warm, direction")]
+    assert any(all(arm in text for arm in told) for text in attacked)
     kept = find(done.figures, "warm, direction", "mitigation", "behaviour_kept")
     ends = {name: [find(done.figures, f"{name} x{m:+g}", "behaviour warmth", "log_odds", "unsteered").value
                    for m in (-1, 1)] for name in ("warm", "warm, direction")}  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 
 from demur.audit.vector_audit import Audit
 from demur.audit.vector_study import Audited
+from demur.directions.artifact import load_direction
 from demur.directions.exchange import read_vector
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import steering_vector
@@ -51,14 +52,27 @@ def test_show_says_what_the_file_holds(demur, vector):
 
 
 def test_clean_takes_the_direction_out(demur, model, vector, direction, tmp_path):
-    from demur.directions.artifact import load_direction
-
     said = demur("vector", "clean", model, vector, "--way", "direction", "--direction", direction, "--dtype", "fp32",
                  "--out", path := tmp_path / "c.safetensors")  # fmt: skip
     assert said.status == 0, said
     axis = load_direction(direction).vector
     assert abs(float(load_vector(path).vectors[Site(2)] @ axis)) < 1e-4
     assert f"demur vector audit {model} {vector} {path}" in said.out.replace("\n", "")
+
+
+def test_clean_works_at_the_length_that_it_is_told(demur, model, vector, direction, tmp_path):
+    said = demur("vector", "clean", model, vector, "--way", "direction", "--direction", direction, "--dtype", "fp32",
+                 "--length", 0.5, "--out", path := tmp_path / "c.safetensors")  # fmt: skip
+    assert said.status == 0, said
+    value, axis = load_vector(vector).vectors[Site(2)], load_direction(direction).vector
+    value = 0.5 * 6.0 * value / value.norm()
+    torch.testing.assert_close(load_vector(path).vectors[Site(2)], value - (value @ axis) * axis)
+
+
+def test_a_lone_vector_is_told_how_it_is_placed(refuses, model, tmp_path):
+    torch.save(torch.ones(32), path := tmp_path / "v.pt")
+    said = refuses("vector", "audit", model, path)
+    assert f"demur vector convert {path} placed.safetensors --layer N" in said
 
 
 @pytest.fixture

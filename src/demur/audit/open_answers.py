@@ -103,7 +103,7 @@ def open_examples(found: Reading, name: str, each: int = 2) -> list[Example]:
     made = []
     for i in order[:each]:
         row = [(arm, found.answers[arm][i], found.shows[arm][i]) for arm in arms]
-        said = [Answer(arm, one.text, "shows it" if shows else "") for arm, one, shows in row]
+        said = [Answer(arm, one.text, "shows it" if shows else "does not show it") for arm, one, shows in row]
         made.append(Example(row[0][1].conversation.prompt.text, said, name))
     return made
 

@@ -45,6 +45,12 @@ ENOUGH = 5
 """Clusters of vectors that a line through them needs: resampled, three points lie on a line more often than not."""
 
 
+BATCHED = (
+    "In this dtype an answer, and now and then its verdict, depends on what else is in its batch: a run with other "
+    "arms can differ by an answer or two, so read intervals."
+)
+
+
 @dataclass(frozen=True)
 class Audited:
     """An audit, in words and figures."""
@@ -325,6 +331,12 @@ def _summary(found: Audit, plan: Plan) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _kin(name: str, cleaned: Mapping[str, str]) -> list[str]:
+    """A subject with its cleaned selves, whichever of them it is; as it was first."""
+    first = cleaned.get(name, name)
+    return [first, *(after for after, before in cleaned.items() if before == first)]
+
+
 def _report(
     found: Audit,
     figures: Sequence[Figure],
@@ -334,16 +346,17 @@ def _report(
     out: Path,
     seconds: float,
 ) -> None:
-    worst = max(found.endpoints, key=lambda e: e.change.value).change.arm
-    sets = [name for arm, name in found.table if arm == worst]
+    worst = max(found.endpoints, key=lambda e: e.change.value)
+    arms = ["unsteered", *(arm_name(name, worst.multiplier) for name in _kin(worst.subject, spec["cleaned"]))]
+    sets = [name for arm, name in found.table if arm == worst.change.arm]
     findings = Findings(
         title=f"{spec['model']}: what steering does to refusal ({', '.join(spec['subjects'])})",
         summary=summary,
         spec=spec,
         figures=figures,
-        examples=[*examples(found.table, ("unsteered", worst), sets), *sides],
+        examples=[*examples(found.table, arms, sets), *sides],
         seconds=seconds,
-        notes=NOTES,
+        notes=NOTES if spec["dtype"] == "fp32" else (*NOTES, BATCHED),
         scatters=geometry_scatter(figures, spec["cleaned"]),
         facts={
             "model": spec["model"],

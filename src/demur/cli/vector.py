@@ -142,7 +142,10 @@ def clean(
     model: Model,
     vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")],
     way: Annotated[str, typer.Option(help="direction, subspace or constrained.")] = "subspace",
-    dose: Annotated[float, typer.Option(help="The largest multiplier it will be used at.")] = 1.0,
+    dose: Annotated[float, typer.Option(help="The largest multiplier that the cleaned vector will be used at.")] = 1.0,
+    length: Annotated[
+        float | None, typer.Option(help="Give it this length first, relative to the activation norm, as audits do.")
+    ] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="subspace: directions at most (gradients: beside the refusal direction).")
     ] = None,
@@ -155,7 +158,9 @@ def clean(
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
     from demur.audit.cleaning import SUBSPACES, WAYS, Cleaner
+    from demur.audit.vector_sources import with_length
     from demur.directions.exchange import read_vector, write_vector
+    from demur.directions.vectors import check_fits
     from demur.engines.hf import HFEngine
 
     if way not in WAYS:
@@ -166,12 +171,16 @@ def clean(
         raise unknown("construction of a subspace", construction, SUBSPACES)
     engine = HFEngine(model, dtype)
     given = read_vector(vector, engine.fingerprint.weights)
+    check_fits(given, engine.d_model, engine.n_layers, engine.model.name)
+    given = given if length is None else with_length(engine, given, length)
     with progress() as bar:
         made, how = Cleaner(engine, direction, k or 5, construction=construction or "gradients",
                             progress=bar)(given, way, dose)  # fmt: skip
     write_vector(made, out, engine.n_layers)
     for name, value in how.items():
-        console.print(f"  {name}: {value}", highlight=False, markup=False)
+        text = ", ".join(f"{step['change']:.3f}" for step in value) if name == "steps" else value  # pyright: ignore
+        said = "change of the refusal score on validation requests, by step" if name == "steps" else name
+        console.print(f"  {said}: {text}", highlight=False, markup=False)
     kept = [float((made.vectors[s] @ given.vectors[s]) / given.vectors[s].square().sum()) for s in given.vectors]
     left = 100 * sum(kept) / len(kept)
     console.print(f"Wrote {out}: {left:.0f}% of the vector along itself is left. Audit it again:")

@@ -60,7 +60,8 @@ def _plain(record: Any, path: Path, layer: int | None, point: Point) -> Steering
         return read_steer(record, path)
     if isinstance(record, torch.Tensor) and record.ndim == 1:
         if layer is None:
-            raise InputError(f"{path} holds one vector and not where it belongs; say so with --layer.")
+            placed = f"demur vector convert {path} placed.safetensors --layer N --point pre"
+            raise InputError(f"{path} holds one vector and not where it belongs; say so: {placed}")
         rows = {layer: record}
     elif isinstance(record, torch.Tensor) and record.ndim == 2:
         rows = dict(enumerate(record))

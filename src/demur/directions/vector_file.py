@@ -52,7 +52,10 @@ def load_vector(path: str | Path, weights: str | None = None) -> SteeringVector:
     except (SafetensorError, OSError) as error:
         raise BadFile(f"{path} is not a readable safetensors file: {error}; fit the vector again.") from error
     if header.get("kind") != KIND:
-        raise BadFile(f"{path} is no demur vector (kind {header.get('kind')!r}); `demur vector fit` writes one.")
+        raise BadFile(
+            f"{path} is no demur vector (kind {header.get('kind')!r}); `demur vector fit` writes one, and "
+            "`demur vector convert` makes one of a plain .pt."
+        )
     if _seal(header, tensors) != header.get("sha256"):
         raise BadFile(f"{path} does not match its sha256: the file is damaged; fit the vector again.")
     try:
