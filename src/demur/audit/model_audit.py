@@ -14,10 +14,9 @@ from demur.audit.judging import kept_bench
 from demur.audit.measure import Progress, silent
 from demur.audit.vector_audit import Plan
 from demur.audit.vector_sources import direction_or_why, measurable, subject_names, subjects_from
-from demur.audit.vector_study import Audited, audit_vectors, with_attacks
+from demur.audit.vector_study import Audited, audit_vectors, tested_pairs, with_attacks
 from demur.engines.hf import HFEngine
 from demur.errors import InputError, unknown
-from demur.prompts.pairs import behaviour
 from demur.types import Decoding, Site
 
 
@@ -54,8 +53,7 @@ class Asked:
         for name, what in self.behaviours.items():
             if name not in names:
                 raise unknown("audited subject", name, names)
-            if not behaviour(what, "test"):
-                raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
+            tested_pairs(what)
 
 
 def audit_model(engine: HFEngine, asked: Asked, out: Path, progress: Progress = silent) -> Audited:

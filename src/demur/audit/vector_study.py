@@ -151,11 +151,14 @@ def _checked(
     for s in subjects:
         if s.vector is not None and moves:
             along(s.vector, moves)
-    pairs = {what: behaviour(what, "test") for what in dict.fromkeys(behaviours.values())}
-    for what in pairs:
-        if not pairs[what]:
-            raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
-    return pairs
+    return {what: tested_pairs(what) for what in dict.fromkeys(behaviours.values())}
+
+
+def tested_pairs(what: str) -> list[Pair]:
+    """A behaviour's test pairs. Raises InputError where it has none."""
+    if pairs := behaviour(what, "test"):
+        return pairs
+    raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
 
 
 def _behaviours(
@@ -296,7 +299,7 @@ def line_figures(
 
 
 def geometry_scatter(figures: Sequence[Figure], cleaned: Collection[str] = ()) -> list[Scatter]:
-    """The slopes against the cosines that `geometry_figures` found, with the line where there are three vectors."""
+    """The slopes against the cosines that `geometry_figures` found, with the line where there are ENOUGH vectors."""
     by = {metric: {f.arm: f.value for f in figures if f.set == "geometry" and f.metric == metric}
           for metric in ("cosine_to_refusal", "compliance_slope")}  # fmt: skip
     points = [
@@ -305,7 +308,7 @@ def geometry_scatter(figures: Sequence[Figure], cleaned: Collection[str] = ()) -
     if not points:
         return []
     through = None
-    if len({x for _, x, _ in points}) >= 3:
+    if len({x for _, x, _ in points}) >= ENOUGH:
         found = line([x for _, x, _ in points], [y for _, _, y in points])
         through = (found.gradient, found.intercept)
     y = "points of compliance a multiplier"
