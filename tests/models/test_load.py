@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import suppress
 
 import pytest
 import torch
@@ -207,3 +208,22 @@ def test_every_parameter_is_frozen_and_the_model_evaluates(tiny, model_family):
 def test_an_empty_name_is_not_the_current_folder(name):
     with pytest.raises(UnknownName, match="the model name is empty; give smollm2"):
         load(name)
+
+
+@pytest.mark.parametrize("where", ["config", "tokenizer", "unknown model_type"])
+def test_a_folder_never_runs_code_of_its_own(folder, where, tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass C: ...\n")
+    if where == "tokenizer":
+        edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.C", "evil.C"]}, tokenizer_class="C")
+    else:
+        kind = {"model_type": "evil"} if where != "config" else {}
+        edit(folder / "config.json", auto_map={"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.C"}, **kind)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    if where == "unknown model_type":
+        with pytest.raises(BadFile, match="cannot load a model"):
+            load(str(folder), "fp32")
+    else:
+        with suppress(BadFile):
+            load(str(folder), "fp32")
+    assert not ran.exists()

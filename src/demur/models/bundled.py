@@ -268,8 +268,10 @@ def convert(source: Path, folder: Path) -> None:
     except ImportError as error:
         raise MissingExtra("converting the bundled model needs the package gguf: pip install gguf") from error
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32, trust_remote_code=False
+    )
     tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.named_parameters()}
     tokenizer.model_max_length = CONFIG["max_position_embeddings"]
     tokenizer.save_pretrained(folder)

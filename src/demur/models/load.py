@@ -102,9 +102,9 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
         folder, adapter = _folder(name), None
     transformers_logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         family = family_of(config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
@@ -112,6 +112,7 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
             use_safetensors=True,
             output_loading_info=True,
             local_files_only=True,
+            trust_remote_code=False,  # left out, transformers asks on the terminal, and a "yes" runs the folder's code
         )
         model, report = loaded
     except DemurError:
