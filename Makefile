@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # CPU wheels of torch come from the pinned version; the bundled weights bring no dependencies of their own.
 # Rooms whose signatures carry shapes; the tests run with them checked.
-SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.selection,demur.causal,demur.features,demur.audit
+SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.sae_training,demur.features,demur.evaluation,demur.fitting,demur.experiments
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 

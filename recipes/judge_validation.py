@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from demur.analysis.tables import in_words
 from demur.attacks import attack
-from demur.audit.figures import in_words
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench, Judged
-from demur.audit.study import arms_of, choose_dose, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile
+from demur.evaluation.evaluator import Arm, Bench, Judged
+from demur.evaluation.judging import fitted_judge
+from demur.experiments.baseline import arms_of, choose_dose, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.prompts.builtin import builtin
 from demur.runs import write_results
 from demur.runs.codec import conversation_from_json, conversation_to_json

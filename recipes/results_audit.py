@@ -17,30 +17,30 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from demur.analysis.geometry import gain_over_zero, left_out
+from demur.analysis.mitigation import change_removed
+from demur.analysis.tables import deltas, find, requests
 from demur.attacks import attack
-from demur.audit.behaviour import log_odds
-from demur.audit.cleaning import WAYS, Cleaner, cleaned_subjects, moves
-from demur.audit.doses import share as share_of
-from demur.audit.feature_study import direction_for
-from demur.audit.figures import deltas, find, requests
-from demur.audit.geometry import gain_over_zero, left_out
-from demur.audit.judging import kept_bench
-from demur.audit.measure import Arm
-from demur.audit.mitigation import change_removed
-from demur.audit.study import BROKEN, PRICE, spread
-from demur.audit.vector_audit import Plan, random_subjects, subject
-from demur.audit.vector_sources import FIT, subjects_from, with_length
-from demur.audit.vector_study import Audited, audit_vectors, line_figures, with_attacks
 from demur.directions.difference import random_like
 from demur.engines.hf import HFEngine
+from demur.evaluation.behaviour import log_odds
+from demur.evaluation.evaluator import Arm
+from demur.evaluation.judging import kept_bench
+from demur.experiments.baseline import BROKEN, PRICE, spread
+from demur.experiments.features import direction_for
+from demur.experiments.vector_audit import Plan, random_subjects, subject
+from demur.experiments.vector_report import Audited, audit_vectors, line_figures, with_attacks
+from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, moves
+from demur.fitting.doses import share as share_of
+from demur.fitting.edits import steered
+from demur.fitting.gradients import gradient_subspaces, wrapped
+from demur.fitting.subspace import CONSTRUCTIONS
+from demur.fitting.vector_sources import FIT, subjects_from, with_length
 from demur.interventions import add, at
 from demur.models.hooks import watching
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
 from demur.runs import Target
-from demur.selection.clean import steered
-from demur.selection.gradients import gradient_subspaces, wrapped
-from demur.selection.subspace import CONSTRUCTIONS
 from demur.stats import paired_difference
 from demur.types import Conversation, Decoding, Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, tests_run
@@ -417,7 +417,7 @@ def trips(out: Path, quick: bool) -> Part:
     """6 and 7: round trips and bad input, by their tests."""
     paths = [
         "tests/directions/test_exchange.py",
-        "tests/audit/test_vector_study.py",
+        "tests/experiments/test_vector_report.py",
         "tests/prompts/test_pairs.py",
         "tests/directions/test_lm_eval.py",
     ]

@@ -21,23 +21,23 @@ from pathlib import Path
 import numpy as np
 from benchmarks import clamp as bench
 
+from demur.analysis.tables import accuracy_figures, find, table_figures
 from demur.attacks import attack
-from demur.audit.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
-from demur.audit.feature_study import Finding, find_features, from_one_prompt, saes_for
-from demur.audit.figures import accuracy_figures, find, table_figures
-from demur.audit.judging import kept_bench
-from demur.audit.measure import Arm, Bench, Table
-from demur.audit.proof import necessity as suppression_proved
-from demur.audit.proof import sufficiency as clamps_proved
-from demur.audit.study import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
 from demur.engines.hf import HFEngine
+from demur.evaluation.evaluator import Arm, Bench, Table
+from demur.evaluation.judging import kept_bench
+from demur.experiments.baseline import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
+from demur.experiments.features import Finding, find_features, from_one_prompt, saes_for
+from demur.experiments.proof import necessity as suppression_proved
+from demur.experiments.proof import sufficiency as clamps_proved
 from demur.features import agreement, attribute, exact, minimal, sample_pairs
 from demur.features.minimal import KEPT
+from demur.fitting.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import Target
+from demur.sae_training.quality import quality
 from demur.saes import SAE, save_features
-from demur.selection.sae_quality import quality
 from demur.stats import resampled
 from demur.types import Decoding, Direction, FeatureSet, Figure, Site
 from recipes.parts import Part, run_parts, tests_run

@@ -24,14 +24,14 @@ from typing import Any
 from benchmarks import engine as bench
 
 import demur
+from demur.analysis.tables import accuracy_figures, table_figures
 from demur.attacks import attack, names
-from demur.audit.evaluation import evaluate
-from demur.audit.figures import accuracy_figures, table_figures
-from demur.audit.judging import fitted_judge
-from demur.audit.measure import Arm, Bench
-from demur.audit.quickstart import run_study
-from demur.audit.study import plainly, size_for, spread
 from demur.engines.hf import HFEngine
+from demur.evaluation.evaluator import Arm, Bench
+from demur.evaluation.judging import fitted_judge
+from demur.experiments.baseline import plainly, size_for, spread
+from demur.experiments.evaluate import evaluate
+from demur.experiments.quickstart import run_study
 from demur.judges.validation import read_completions, score
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load, load_items

@@ -24,10 +24,10 @@ from demur.engines.hf import HFEngine
 from demur.errors import InputError
 from demur.interventions import parse_site
 from demur.runs import write_results, write_text
+from demur.sae_training.data import collect
+from demur.sae_training.quality import quality
+from demur.sae_training.train import Training, train_sae
 from demur.saes import save_sae
-from demur.selection.sae_data import collect
-from demur.selection.sae_quality import quality
-from demur.selection.sae_training import Training, train_sae
 from recipes.sae.card import card
 from recipes.sae.reading import held_out, training_rows
 

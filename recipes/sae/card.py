@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from demur.selection.sae_quality import Card
-from demur.selection.sae_training import Training
+from demur.sae_training.quality import Card
+from demur.sae_training.train import Training
 
 TEXT = """\
 # SAEs of {model}

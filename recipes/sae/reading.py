@@ -17,7 +17,7 @@ from demur.engines.reading import text_rows
 from demur.engines.rows import Row
 from demur.prompts.builtin import builtin
 from demur.runs.writing import write_text
-from demur.selection.sae_data import Progress, chats, read_text
+from demur.sae_training.data import Progress, chats, read_text
 from demur.types import Prompt, Use
 from recipes.organism.data import unseen_families
 

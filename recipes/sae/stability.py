@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from demur.audit.doses import choose_doses
-from demur.audit.feature_study import DEFAULT_ATTACKS, Finding, find_features
-from demur.audit.figures import find, in_words, table_figures
-from demur.audit.judging import kept_bench
-from demur.audit.measure import Arm
-from demur.audit.study import fit_refusal, plainly, size_for, spread
+from demur.analysis.tables import find, in_words, table_figures
 from demur.engines.hf import HFEngine
+from demur.evaluation.evaluator import Arm
+from demur.evaluation.judging import kept_bench
+from demur.experiments.baseline import fit_refusal, plainly, size_for, spread
+from demur.experiments.features import DEFAULT_ATTACKS, Finding, find_features
+from demur.fitting.doses import choose_doses
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin
 from demur.runs import write_results

@@ -121,7 +121,7 @@ class Lengths(OutcomeJudge):
 @pytest.fixture
 def quick_judge(monkeypatch):
     """Evaluations judge by length: fitting the real judge takes 348 answers."""
-    monkeypatch.setattr("demur.audit.judging.fitted_judge", lambda *_: Lengths())
+    monkeypatch.setattr("demur.evaluation.judging.fitted_judge", lambda *_: Lengths())
 
 
 @pytest.fixture

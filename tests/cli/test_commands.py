@@ -6,15 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.audit.planted import Planted
+from tests.planted import Planted
 
-from demur.audit.study import Size
 from demur.directions.artifact import load_direction
+from demur.experiments.baseline import Size
+from demur.fitting.candidates import Candidate, Grid
 from demur.interventions import Context, write_spec
 from demur.interventions.expression import read_steer
 from demur.models.families import FAMILIES
 from demur.runs import read_results
-from demur.selection.direction import Candidate, Grid
 from demur.types import Direction, Site
 
 COMMANDS = [
@@ -157,7 +157,7 @@ def test_direction_fit_writes_a_file_that_loads(demur, model, weights, tmp_path,
             direction=made, candidates=(Candidate(2, -1, -3.0, 0.5, 1.0), Candidate(1, -1, -3.0, 0.05, 1.0))
         )
 
-    monkeypatch.setattr("demur.audit.study.fit_refusal", fit_refusal)
+    monkeypatch.setattr("demur.experiments.baseline.fit_refusal", fit_refusal)
     path = tmp_path / "new" / "d.safetensors"
     said = demur("direction", "fit", model, "--out", path, "--n", 9, "--validation", 8, "--layer-step", 2,
                  "--dtype", "fp32")  # fmt: skip
@@ -178,7 +178,7 @@ def test_quickstart_runs_the_study_and_says_what_it_found(demur, tmp_path, monke
     small = Size(fit=8, choose=6, validation=6, test=4, items=5, families=("persona", "fiction", "prefill"),
                  doses=(1.0,), randoms=1, grid=Grid(2, positions=(-1,)))  # fmt: skip
     monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_: Planted())
-    monkeypatch.setattr("demur.audit.study.QUICK", small)
+    monkeypatch.setattr("demur.experiments.baseline.QUICK", small)
     said = demur("quickstart", "--out", tmp_path)
     assert (said.status, said.err.strip()) == (0, "")
     assert "It refuses 100%" in said.out

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from demur.audit.vector_audit import Audit
-from demur.audit.vector_study import Audited
 from demur.directions.artifact import load_direction
 from demur.directions.exchange import read_vector
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import steering_vector
+from demur.experiments.vector_audit import Audit
+from demur.experiments.vector_report import Audited
 from demur.types import Site
 
 
@@ -100,9 +100,9 @@ def audited(monkeypatch):
     def with_attacks(plan, _bench, _model, _run):
         return replace(plan, attacks=plan.attacks or ("prefill", "base64"))
 
-    monkeypatch.setattr("demur.audit.model_audit.audit_vectors", audit_vectors)
-    monkeypatch.setattr("demur.audit.model_audit.with_attacks", with_attacks)
-    monkeypatch.setattr("demur.audit.model_audit.kept_bench", lambda *_: nullcontext((None, "")))
+    monkeypatch.setattr("demur.experiments.model_audit.audit_vectors", audit_vectors)
+    monkeypatch.setattr("demur.experiments.model_audit.with_attacks", with_attacks)
+    monkeypatch.setattr("demur.experiments.model_audit.kept_bench", lambda *_: nullcontext((None, "")))
     return asked
 
 
@@ -174,14 +174,14 @@ def test_a_behaviour_is_fitted_on_each_model_once(demur, model, audited, tmp_pat
 
     def fit_behaviour(engine, name, sites, progress):
         calls.append(name)
+        from demur.fitting.vectors import texts_of
         from demur.prompts.pairs import behaviour
-        from demur.selection.vectors import texts_of
 
         origin = {"weights": engine.fingerprint.weights, "behaviour": name, "texts": texts_of(behaviour(name, "fit"))}
         return Some(fitted=Some(vector=steering_vector({s: torch.ones(32) for s in sites}, origin, {})))
 
-    monkeypatch.setattr("demur.audit.vector_sources.fit_behaviour", fit_behaviour)
-    monkeypatch.setattr("demur.audit.vector_sources.fit_refusal", lambda *_: Some(direction=a_direction(_[0])))
+    monkeypatch.setattr("demur.fitting.vector_sources.fit_behaviour", fit_behaviour)
+    monkeypatch.setattr("demur.fitting.vector_sources.fit_refusal", lambda *_: Some(direction=a_direction(_[0])))
     other = tmp_path / "other"
     other.symlink_to(model)
     asked = ("vector", "audit", f"{model},{other}", "fit:warmth", "--site", "1.pre", "--dtype", "fp32",

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import demur.saes.bundled as bundled
-from demur.audit.doses import unlikely
-from demur.audit.feature_study import Finding, find_features, saes_for
 from demur.engines.hf import HFEngine
+from demur.experiments.features import Finding, find_features, saes_for
 from demur.features import contrast
+from demur.fitting.doses import unlikely
 from demur.prompts.builtin import builtin
 from demur.saes import check_model, encode, load_sae
 from demur.types import Conversation, Message

@@ -25,10 +25,10 @@ def fit(
     dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
 ) -> None:
     """Fit the refusal direction on the built-in fitting prompts, choose it on the validation prompts."""
-    from demur.audit.study import Size, fit_refusal
     from demur.directions.artifact import save_direction
     from demur.engines.hf import HFEngine
-    from demur.selection.direction import Grid
+    from demur.experiments.baseline import Size, fit_refusal
+    from demur.fitting.candidates import Grid
 
     engine = HFEngine(model, dtype)
     size = Size(fit=n, choose=validation, grid=Grid(layer_step, max_kl=max_kl, min_induced=min_induced))

@@ -40,8 +40,8 @@ def evaluate(
 def run_spec(spec: dict[str, Any], out: Path) -> None:
     """Run (or go on with) the evaluation that a spec describes."""
     from demur.attacks import get
-    from demur.audit.evaluation import evaluate as run_evaluation
     from demur.engines.hf import HFEngine
+    from demur.experiments.evaluate import evaluate as run_evaluation
     from demur.interventions.expression import read_steer
     from demur.prompts.load import load
 

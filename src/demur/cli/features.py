@@ -45,8 +45,8 @@ def find(
     dtype: Dtype = "auto",
 ) -> None:
     """Find the latents that cause refusal, on fitting prompts (one-prompt tries its candidates on validation ones)."""
-    from demur.audit.feature_study import find_features, finding, saes_for
     from demur.engines.hf import HFEngine
+    from demur.experiments.features import find_features, finding, saes_for
     from demur.saes import save_features
 
     how = finding(method, k=k, n=n, per_site=per_site, value=value, direction=direction)
@@ -74,9 +74,9 @@ def pick(
     dtype: Dtype = "auto",
 ) -> None:
     """Make a feature set of latents that you name, to steer, show or prove them."""
-    from demur.audit.feature_study import pick as picked
-    from demur.audit.feature_study import saes_for
     from demur.engines.hf import HFEngine
+    from demur.experiments.features import pick as picked
+    from demur.experiments.features import saes_for
     from demur.saes import save_features
 
     engine = HFEngine(model, dtype)
@@ -103,8 +103,8 @@ def verify(
     dtype: Dtype = "auto",
 ) -> None:
     """Prove it: necessity, sufficiency, dose-response, matched random latents, the direction, and the price."""
-    from demur.audit.feature_study import verify_features
     from demur.engines.hf import HFEngine
+    from demur.experiments.features import verify_features
     from demur.saes import load_features
 
     engine = HFEngine(model, dtype)
@@ -133,8 +133,8 @@ def show(
     dtype: Dtype = "auto",
 ) -> None:
     """Look at latents: where they are most active, what they write, how often, how near to refusal."""
-    from demur.audit.feature_study import look_at
     from demur.engines.hf import HFEngine
+    from demur.experiments.features import look_at
     from demur.reports.looks import looks_html
     from demur.runs.writing import write_text
     from demur.saes import load_features

@@ -19,9 +19,9 @@ def quickstart(
     full: Annotated[bool, typer.Option(help="All prompts and candidates instead of the coarse grid.")] = False,
 ) -> None:
     """Measure a chat model's refusal, find its direction, steer it, and show what that does."""
-    from demur.audit.quickstart import run_study
-    from demur.audit.study import size_for
     from demur.engines.hf import HFEngine
+    from demur.experiments.baseline import size_for
+    from demur.experiments.quickstart import run_study
 
     console.print(f"Loading {model} ...")
     engine = HFEngine(model, dtype)

@@ -42,8 +42,8 @@ def train(
 
     from demur.engines.hf import HFEngine
     from demur.interventions import parse_site
-    from demur.selection.sae_data import collect, passages
-    from demur.selection.sae_training import Training, train_sae
+    from demur.sae_training.data import collect, passages
+    from demur.sae_training.train import Training, train_sae
 
     sites = [parse_site(name) for name in site]
     training = Training(kind=kind, d_sae=d_sae, k=k, tokens=tokens, batch=batch, lr=lr, seed=seed)
@@ -82,9 +82,9 @@ def check(
 
     from demur.engines.hf import HFEngine
     from demur.runs import write_results
+    from demur.sae_training.data import passages
+    from demur.sae_training.quality import quality
     from demur.saes import load_sae
-    from demur.selection.sae_data import passages
-    from demur.selection.sae_quality import quality
 
     started = time.monotonic()
     saes = [load_sae(name) for name in sae]

@@ -14,7 +14,7 @@ from demur.errors import InputError, unknown
 from demur.types import SteeringVector
 
 if TYPE_CHECKING:
-    from demur.audit.vector_study import Audited
+    from demur.experiments.vector_report import Audited
 
 app = typer.Typer(help="Steering vectors: fit, audit for safety, clean, convert.", no_args_is_help=True)
 
@@ -36,9 +36,9 @@ def fit(
     dtype: Dtype = "auto",
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
-    from demur.audit.vector_sources import fit_behaviour
     from demur.directions.vector_file import save_vector
     from demur.engines.hf import HFEngine
+    from demur.fitting.vector_sources import fit_behaviour
     from demur.interventions import parse_site
 
     engine = HFEngine(model, dtype)
@@ -88,9 +88,9 @@ def audit(
     dtype: Dtype = "auto",
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
-    from demur.audit.model_audit import Asked, audit_model
-    from demur.audit.vector_audit import Plan
     from demur.engines.hf import HFEngine
+    from demur.experiments.model_audit import Asked, audit_model
+    from demur.experiments.vector_audit import Plan
     from demur.interventions import parse_site
 
     families = tuple(part.strip() for part in attacks.split(",") if part.strip())
@@ -157,11 +157,11 @@ def clean(
     dtype: Dtype = "auto",
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
-    from demur.audit.cleaning import SUBSPACES, WAYS, Cleaner
-    from demur.audit.vector_sources import with_length
     from demur.directions.exchange import read_vector, write_vector
     from demur.directions.vectors import check_fits
     from demur.engines.hf import HFEngine
+    from demur.fitting.cleaning import SUBSPACES, WAYS, Cleaner
+    from demur.fitting.vector_sources import with_length
 
     if way not in WAYS:
         raise unknown("way of cleaning", way, WAYS)

@@ -1,0 +1,1 @@
+"""From tables of judged answers to figures: pure, no engine, no torch."""

@@ -1,1 +1,0 @@
-"""The big experiments: they join rooms and own no machinery."""

@@ -1,1 +1,0 @@
-"""Effects of features and interventions: controls, and what would prove a cause."""

@@ -1,0 +1,1 @@
+"""Arms x sets through the journal, judged; items and pairs scored."""

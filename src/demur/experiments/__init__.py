@@ -1,0 +1,1 @@
+"""What a user runs from end to end, each on one runner."""

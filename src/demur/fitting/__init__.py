@@ -1,0 +1,1 @@
+"""What is chosen on fitting and validation prompts."""

@@ -1,0 +1,178 @@
+"""Choosing the refusal direction among candidates (Arditi et al. 2406.11717, algorithm 1).
+
+Candidates are differences of means at block inputs over the template's last tokens. The one kept has
+the lowest refusal score on harmful validation prompts under ablation everywhere, among those that
+leave harmless ones alone (KL <= 0.1 at the last token), induce refusal when added (score >= 0), and lie
+below 80% of depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from demur.attacks import attack
+from demur.directions.difference import difference_of_means
+from demur.engines.base import Engine
+from demur.errors import InputError, NoDirection
+from demur.fitting.openings import Openings, measure_openings
+from demur.interventions import ablate_everywhere, add
+from demur.prompts.builtin import builtin
+from demur.types import Conversation, Direction, Site, SteeringVector
+
+MAX_DEPTH = 0.8
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which candidates are tried."""
+
+    layer_step: int = 1
+    """Every n-th layer."""
+    tail: int = 5
+    """How many of the prompt's last tokens are positions of their own."""
+    positions: tuple[int, ...] | None = None
+    """Only these, counted from the end (-1 is the last token); None: all of the tail."""
+    max_kl: float = 0.1
+    """Bound on the KL of the first answer token on harmless prompts under ablation, nats."""
+    min_induced: float = 0.0
+    """Bound on the refusal score of harmless prompts when the raw difference is added."""
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Is a candidate within the bounds?"""
+        return candidate.kl <= self.max_kl and candidate.induced >= self.min_induced
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate's scores on validation prompts."""
+
+    layer: int
+    position: int
+    ablated: float
+    """Mean refusal score of harmful prompts when it is ablated everywhere; lower is better."""
+    kl: float
+    """Mean KL(unsteered || ablated) of the first answer token on harmless prompts, nats."""
+    induced: float
+    """Mean refusal score of harmless prompts when the raw difference is added at its layer."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The chosen direction, and all that were tried."""
+
+    direction: Direction
+    difference: SteeringVector
+    """The raw difference of means at the direction's site, unnormalised."""
+    candidates: tuple[Candidate, ...]
+    openings: Openings
+
+
+def fit_direction(
+    engine: Engine,
+    harmful: Sequence[Conversation],
+    harmless: Sequence[Conversation],
+    validation_harmful: Sequence[Conversation],
+    validation_harmless: Sequence[Conversation],
+    grid: Grid | None = None,
+    origin: dict[str, object] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fit:
+    """Fit on `harmful` against `harmless`, choose on the validation prompts.
+
+    Raises InputError when the splits overlap or the grid is empty, and NoDirection when no candidate is
+    within the bounds.
+    """
+    grid = grid or Grid()
+    _disjoint([*harmful, *harmless], [*validation_harmful, *validation_harmless])
+    openings = measure_openings(engine, harmful, harmless)
+    depth = max(1, int(MAX_DEPTH * engine.n_layers))
+    sites = [Site(layer, "pre") for layer in range(0, depth, grid.layer_step) if layer > 0 or depth == 1]
+    positions = grid.positions or tuple(range(-grid.tail, 0))
+    if not sites:
+        raise InputError(f"every {grid.layer_step}th layer of the first {depth} is none; take a smaller layer step.")
+    if not all(-grid.tail <= position < 0 for position in positions):
+        raise InputError(f"positions {positions} are counted from the end; choose among -{grid.tail} to -1.")
+    high = engine.activations(harmful, sites, tail=grid.tail)
+    low = engine.activations(harmless, sites, tail=grid.tail)
+    before = torch.log_softmax(engine.last_logits(validation_harmless).double(), -1)
+    tried: list[tuple[Candidate, Tensor]] = []
+    total = len(sites) * len(positions)
+    for site in sites:
+        differences = difference_of_means(high, low, site)
+        for position in positions:
+            vector = differences[position]
+            tried.append((_score(engine, openings, site, position, vector, before, validation_harmful,
+                                 validation_harmless), vector))  # fmt: skip
+            if progress is not None:
+                progress(len(tried), total)
+    allowed = [pair for pair in tried if grid.allows(pair[0])]
+    if not allowed:
+        near = min(tried, key=lambda pair: pair[0].ablated)[0]
+        raise NoDirection(
+            f"none of {total} candidates keeps KL <= {grid.max_kl} and induced refusal >= {grid.min_induced} "
+            f"(nearest: layer {near.layer}, "
+            f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds "
+            f"(--layer-step, --max-kl, --min-induced; in Python: Grid)."
+        )
+    chosen, vector = min(allowed, key=lambda pair: pair[0].ablated)
+    return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings, origin or {})
+
+
+def _score(
+    engine: Engine,
+    openings: Openings,
+    site: Site,
+    position: int,
+    vector: Tensor,
+    before: Tensor,
+    harmful: Sequence[Conversation],
+    harmless: Sequence[Conversation],
+) -> Candidate:
+    direction = Direction(vector / vector.norm(), site, 1.0)
+    ablation = ablate_everywhere(direction, engine.n_layers)
+    after = torch.log_softmax(engine.last_logits(harmless, ablation).double(), -1)
+    kl = float((before.exp() * (before - after)).sum(-1).mean())
+    ablated = float(openings.scores(engine, harmful, ablation).mean())
+    addition = add(SteeringVector({site: vector}), 1.0)
+    induced = float(openings.scores(engine, harmless, addition).mean())
+    return Candidate(site.layer, position, ablated, kl, induced)
+
+
+def _fit(
+    engine: Engine,
+    chosen: Candidate,
+    vector: Tensor,
+    candidates: list[Candidate],
+    openings: Openings,
+    origin: dict[str, object],
+) -> Fit:
+    site = Site(chosen.layer, "pre")
+    plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
+    norm = engine.activations(plain, [site]).median_norm(site)
+    made = {
+        **origin,
+        "method": "difference of means (Arditi et al. 2406.11717)",
+        "position": chosen.position,
+        "scores": asdict(chosen),
+        "candidates": len(candidates),
+        "weights": engine.fingerprint.weights,
+        "tokenizer": engine.fingerprint.tokenizer,
+        "template": engine.fingerprint.template,
+        "dtype": engine.fingerprint.dtype,
+        "openings_auroc": openings.auroc,
+    }
+    direction = Direction(vector / vector.norm(), site, norm, made)
+    return Fit(direction, SteeringVector({site: vector}, {site: norm}, made), tuple(candidates), openings)
+
+
+def _disjoint(fitting: Sequence[Conversation], validation: Sequence[Conversation]) -> None:
+    shared = {c.prompt.text for c in fitting} & {c.prompt.text for c in validation}
+    if shared:
+        raise InputError(
+            f"{len(shared)} prompts are in both the fitting and the validation split, such as {min(shared)!r}; "
+            f"choose on prompts that were not fitted on."
+        )

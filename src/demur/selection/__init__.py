@@ -1,1 +1,0 @@
-"""Choosing: refusal openings, and the refusal direction among candidates."""
