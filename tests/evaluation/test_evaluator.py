@@ -8,6 +8,7 @@ from tests.planted import Planted
 
 from demur.attacks import attack
 from demur.engines.base import Scored
+from demur.evaluation import evaluator
 from demur.evaluation.evaluator import Arm, Bench
 from demur.interventions import ablate, add, chain, everywhere
 from demur.judges.outcome import OutcomeJudge

@@ -9,6 +9,7 @@ import pytest
 from tests.planted import Planted
 
 from demur.attacks import get
+from demur.evaluation import evaluator
 from demur.experiments.evaluate import evaluate
 from demur.interventions import add
 from demur.prompts.builtin import builtin
