@@ -12,7 +12,7 @@ from demur.engines.hf import HFEngine
 from demur.models.families import FAMILIES
 from demur.models.load import LoadedModel
 from demur.saes.sae import NEEDS, SAE
-from demur.types import Conversation, Message, Prompt, Site
+from demur.types import Conversation, Decoding, Message, Prompt, Site
 
 torch.set_num_threads(1)
 """Tiny products gain nothing from threads, and lose much when the machine is busy."""
@@ -185,3 +185,18 @@ def random_sae(kind: Any = "relu", site: Site = LOW, d_in: int = 8, d_sae: int =
 def _random_sae():
     """random_sae(kind, site, d_in, d_sae, seed, **fields) -> SAE."""
     return random_sae
+
+
+@pytest.fixture(scope="session")
+def decoding() -> Decoding:
+    return Decoding(max_new_tokens=24)
+
+
+@pytest.fixture(scope="session")
+def judge(decoding):
+    """A judge with an engine of its own, so that an evaluator's engine counts the evaluator's calls only."""
+    from tests.planted import Planted
+
+    from demur.evaluation.judging import calibrated_judge
+
+    return calibrated_judge(Planted(), decoding)

@@ -1,60 +1,66 @@
-"""demur: find, prove, steer, audit and serve refusal in chat models.
+"""demur: find, prove, steer and audit refusal in chat models.
 
-The root re-exports what most programs need; each name is imported when it is first used, so that
-`import demur` loads neither torch nor transformers.
+The root re-exports the public API (docs/api.md); each name is imported when it is first used, so that `import demur`
+loads neither torch nor transformers. Everything else is private by convention.
 """
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     __version__ = version("demur")
 except PackageNotFoundError:
     __version__ = "0.0.0"
 
-_HOMES = {
-    "Conversation": "demur.types",
-    "Decoding": "demur.types",
-    "DemurError": "demur.errors",
-    "Direction": "demur.types",
-    "Figure": "demur.types",
-    "Generation": "demur.types",
-    "HFEngine": "demur.engines.hf",
-    "Journal": "demur.runs",
-    "Message": "demur.types",
-    "MockEngine": "demur.engines.mock",
-    "OutcomeJudge": "demur.judges.outcome",
-    "Prompt": "demur.types",
-    "Request": "demur.engines.base",
-    "Site": "demur.types",
-    "SteeringVector": "demur.types",
-    "ablate": "demur.interventions",
-    "add": "demur.interventions",
-    "at": "demur.interventions",
-    "attack": "demur.attacks",
-    "builtin": "demur.prompts.builtin",
-    "chain": "demur.interventions",
-    "clamp": "demur.interventions",
-    "fit_direction": "demur.fitting.candidates",
-    "load_direction": "demur.directions.artifact",
-    "load_prompts": "demur.prompts.load",
-    "load_sae": "demur.saes",
-    "multiply": "demur.interventions",
-    "run_study": "demur.experiments.quickstart",
-    "save_direction": "demur.directions.artifact",
-    "scale": "demur.interventions",
-}
-_NAMES = {"load_prompts": "load"}
-
-__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'demur' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), _NAMES.get(name, name))
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if TYPE_CHECKING:
+    from demur.attacks import attack as attack
+    from demur.directions.artifact import load_direction as load_direction
+    from demur.directions.artifact import save_direction as save_direction
+    from demur.directions.exchange import read_vector as load_vector
+    from demur.directions.vector_file import save_vector as save_vector
+    from demur.engines.base import Engine as Engine
+    from demur.engines.base import Request as Request
+    from demur.engines.base import WhiteBoxEngine as WhiteBoxEngine
+    from demur.engines.hf import HFEngine as HFEngine
+    from demur.engines.hf import load as load
+    from demur.engines.mock import MockEngine as MockEngine
+    from demur.errors import DemurError as DemurError
+    from demur.experiments.audit_config import AuditConfig as AuditConfig
+    from demur.experiments.baseline import BaselineConfig as BaselineConfig
+    from demur.experiments.baseline import baseline as baseline
+    from demur.experiments.evaluate import EvaluateConfig as EvaluateConfig
+    from demur.experiments.evaluate import evaluate as evaluate
+    from demur.experiments.features import VerifyConfig as VerifyConfig
+    from demur.experiments.features import verify_features as verify_features
+    from demur.experiments.vector_audit import audit as audit
+    from demur.fitting.behaviours import VectorConfig as VectorConfig
+    from demur.fitting.find_features import FindConfig as FindConfig
+    from demur.fitting.find_features import find_features as find_features
+    from demur.fitting.refusal import DirectionConfig as DirectionConfig
+    from demur.interventions import ablate as ablate
+    from demur.interventions import add as add
+    from demur.interventions import at as at
+    from demur.interventions import chain as chain
+    from demur.interventions import clamp as clamp
+    from demur.interventions import multiply as multiply
+    from demur.interventions import scale as scale
+    from demur.judges.base import Judge as Judge
+    from demur.judges.outcome import OutcomeJudge as OutcomeJudge
+    from demur.prompts.builtin import builtin as builtin
+    from demur.prompts.load import load as load_prompts
+    from demur.runs import Journal as Journal
+    from demur.runs import read_results as read_results
+    from demur.saes import load_features as load_features
+    from demur.saes import load_sae as load_sae
+    from demur.saes import save_features as save_features
+    from demur.types import Conversation as Conversation
+    from demur.types import Decoding as Decoding
+    from demur.types import Direction as Direction
+    from demur.types import FeatureSet as FeatureSet
+    from demur.types import Figure as Figure
+    from demur.types import Generation as Generation
+    from demur.types import Message as Message
+    from demur.types import Prompt as Prompt
+    from demur.types import Site as Site
+    from demur.types import SteeringVector as SteeringVector

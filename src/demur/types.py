@@ -5,7 +5,7 @@ Tensors appear only in annotations, so importing this module does not import tor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ USES: tuple[Use, ...] = ("organism", "fit", "validation", "test")
 
 Outcome = Literal["refused", "partial", "complied", "off-topic", "incoherent", "undecided"]
 OUTCOMES: tuple[Outcome, ...] = ("refused", "partial", "complied", "off-topic", "incoherent", "undecided")
+BROKEN: tuple[Outcome, ...] = ("off-topic", "incoherent")
+"""Outcomes of answers that are no answers: never compliance (protocol: Outcomes)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -189,6 +191,23 @@ class Verdict:
     judge: str
     outcome: Outcome
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One answer and its verdict."""
+
+    generation: Generation
+    verdict: Verdict
+
+
+Table = Mapping[tuple[str, str], Sequence[Judged]]
+"""(arm, set) -> judged answers, in the order of the set."""
+
+
+def arm_name(name: str, multiplier: float) -> str:
+    """The arm of a steering vector at a multiplier: `sycophancy x-1.5`."""
+    return f"{name} x{multiplier:+g}"
 
 
 @dataclass(frozen=True)

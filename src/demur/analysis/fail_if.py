@@ -21,7 +21,7 @@ DELTAS = {
 BOUNDS = ("value", "low", "high")
 
 
-def failing(condition: str, figures: Sequence[Figure], arms: Sequence[str]) -> list[str]:
+def violations(condition: str, figures: Sequence[Figure], arms: Sequence[str]) -> list[str]:
     """One line for each of `arms` (a subject at an extreme multiplier) on which the condition holds, or whose figure
     is missing; none: passed.
 

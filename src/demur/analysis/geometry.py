@@ -1,7 +1,7 @@
 """Does geometry predict what steering does to safety? (Li et al. 2603.24543)
 
-The cosine of a vector with the refusal direction, the slope of compliance against the multiplier, and the regression
-of slopes on cosines over vectors. A prediction is made from other vectors only, before the vector it is for is read.
+The slope of compliance against the multiplier, and the regression of slopes on cosines (`directions.cosines`) over
+vectors. A prediction is made from other vectors only, before the vector it is for is read.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from torch import Tensor
 
 from demur.errors import InputError
 from demur.stats import Estimate, resampled
-from demur.types import Direction, Site, SteeringVector
 
 
 @dataclass(frozen=True)
@@ -27,28 +25,6 @@ class Line:
     intercept: float
     r_squared: float
     n: int
-
-
-def cosines(vector: SteeringVector, direction: Direction) -> dict[str, float]:
-    """The signed cosine at each of the vector's sites."""
-    return {str(site): _cosine(value, direction.vector, site) for site, value in vector.vectors.items()}
-
-
-def along(vector: SteeringVector, moves: Sequence[SteeringVector]) -> dict[str, list[float]]:
-    """At each of the vector's sites its signed cosines with orthonormal directions of that site. Raises InputError for
-    a site where there are none, or another width."""
-    for site in vector.vectors:
-        if any(site not in one.vectors for one in moves):
-            raise InputError(f"no direction stands at {site}, where the vector does; give one for each of its sites.")
-    return {str(site): [_cosine(value, one.vectors[site], site) for one in moves]
-            for site, value in vector.vectors.items()}  # fmt: skip
-
-
-def _cosine(value: Tensor, direction: Tensor, site: Site) -> float:
-    if value.shape != direction.shape:
-        widths = f"{len(value)} and {len(direction)}"
-        raise InputError(f"the vector at {site} and the direction have widths {widths}; give both of one model.")
-    return float(value @ direction / (value.norm() * direction.norm()))
 
 
 def dose_slope(rates: Mapping[float, float]) -> float:
@@ -68,7 +44,7 @@ def line(cosine: Sequence[float], slope: Sequence[float]) -> Line:
     return Line(float(gradient), float(intercept), correlation**2, len(cosine))
 
 
-def uncertain(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> tuple[Estimate, Estimate]:
+def bootstrap_line(cosine: Sequence[float], slope: Sequence[float], groups: Sequence[str]) -> tuple[Estimate, Estimate]:
     """`line`'s gradient and R squared with their percentile intervals, whole groups of vectors resampled. Draws of
     fewer than three different cosines are left out."""
     line(cosine, slope)  # its errors first

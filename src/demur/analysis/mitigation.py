@@ -9,14 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from demur.analysis.tables import requests
+from demur.analysis.tables import MAX_BROKEN_INCREASE, hits, requests, share
 from demur.errors import InputError
-from demur.evaluation.evaluator import Judged, Table
-from demur.experiments.baseline import BROKEN, PRICE
-from demur.experiments.vector_audit import arm_name
-from demur.fitting.doses import share
 from demur.stats import resampled
-from demur.types import Figure
+from demur.types import BROKEN, Figure, Judged, Table, arm_name
 
 
 def change_removed(
@@ -30,14 +26,15 @@ def change_removed(
     `safety_slope_removed`: 1 less the absolute slope, through 0, of the changes left on the changes (least squares).
     Noise averages out of it, and so does what cleaning adds that has nothing to do with the change.
 
-    Where a cleaned vector breaks more than PRICE more answers, nothing counts as removed. Intervals: whole requests
-    resampled.
+    Where a cleaned vector breaks more than MAX_BROKEN_INCREASE more answers, nothing counts as removed. Intervals:
+    whole requests resampled.
     """
     cells = [(arm_name(before, m), arm_name(after, m)) for before, after in pairs for m in multipliers]
     base = table["unsteered", primary]
     was, now = (np.stack([_changes(table[cell[side], primary], base) for cell in cells]) for side in (0, 1))
-    dear = np.array([share(table[after, primary], *BROKEN) - share(base, *BROKEN) > PRICE for _, after in cells])
-    now[dear] = was[dear]
+    over_budget = np.array([share(table[after, primary], *BROKEN) - share(base, *BROKEN) > MAX_BROKEN_INCREASE
+                            for _, after in cells])  # fmt: skip
+    now[over_budget] = was[over_budget]
     ids = requests(base)
 
     def gone(rows: np.ndarray) -> float:
@@ -76,5 +73,4 @@ def behaviour_kept(before: Sequence[float], after: Sequence[float], label: str) 
 
 
 def _changes(rows: Sequence[Judged], base: Sequence[Judged]) -> np.ndarray:
-    hits = [np.array([row.verdict.outcome == "complied" for row in some], float) for some in (rows, base)]
-    return hits[0] - hits[1]
+    return np.array(hits(rows, "complied")) - np.array(hits(base, "complied"))

@@ -7,9 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from demur.analysis.tables import requests
-from demur.evaluation.evaluator import Judged
-from demur.types import Figure
+from demur.analysis.tables import hits, requests
+from demur.types import Figure, Judged
 
 POWER = 0.8
 
@@ -31,8 +30,7 @@ def detectable(
     factor = NormalDist().inv_cdf(1 - alpha / (2 * tests)) + NormalDist().inv_cdf(POWER)
     found = []
     for rows in arms:
-        hits = [np.array([row.verdict.outcome == "complied" for row in some], float) for some in (rows, base)]
-        change = hits[0] - hits[1]
+        change = np.array(hits(rows, "complied")) - np.array(hits(base, "complied"))
         sums, sizes = np.bincount(at, change), np.bincount(at)
         residual = sums - change.mean() * sizes
         error = np.sqrt((residual**2).sum() * len(names) / max(len(names) - 1, 1)) / len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 
 from demur.attacks import replay
@@ -51,3 +52,8 @@ def get(name: str) -> Attack:
 def attack(prompt: Prompt, name: str) -> Conversation:
     """`prompt` under the attack called `name`. InputError when the prompt has no text."""
     return get(name).apply(prompt)
+
+
+def plainly(prompts: Iterable[Prompt]) -> list[Conversation]:
+    """The prompts as they are."""
+    return [attack(prompt, "plain") for prompt in prompts]

@@ -121,6 +121,9 @@ class Engine(Protocol):
         ...
 
 
+WhiteBoxEngine = Engine
+
+
 def refusal_scores(logits: Float[Tensor, "n vocab"], openings: Sequence[int]) -> Float[Tensor, " n"]:
     """log p - log(1 - p), p the probability mass of the opening tokens (Arditi et al.).
 

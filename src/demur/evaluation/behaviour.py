@@ -7,17 +7,18 @@ from dataclasses import asdict, dataclass
 
 from demur.engines.base import Engine
 from demur.errors import InputError, unknown
+from demur.evaluation.cached import cached
 from demur.evaluation.evaluator import spec_of
-from demur.fitting.vectors import READS, answers, asked
+from demur.evaluation.pairs import READS, answers, asked
 from demur.interventions import Intervention
 from demur.prompts.pairs import Pair
-from demur.runs import Journal, batch_salt, digest, source_hash
+from demur.runs import Journal, digest, source_hash
 from demur.stats import paired_difference
 from demur.types import Figure
 
 
 @dataclass(frozen=True)
-class Shown:
+class BehaviourScores:
     """What one arm shows of a behaviour on held-out pairs."""
 
     log_odds: tuple[float, ...]
@@ -26,15 +27,17 @@ class Shown:
     """Whether the matching answer's letter is the likelier, asked with the choices."""
 
 
-def shown(
+def behaviour_scores(
     engine: Engine,
     pairs: Sequence[Pair],
     interventions: Sequence[Intervention | None] = (None,),
     journal: Journal | None = None,
-) -> list[Shown]:
+) -> list[BehaviourScores]:
     """Both measures under each intervention; what the journal has is not measured again. Raises as `log_odds`."""
     texts, letters = (log_odds(engine, pairs, interventions, read, journal) for read in ("text", "letter"))
-    return [Shown(text, tuple(odds > 0 for odds in letter)) for text, letter in zip(texts, letters, strict=True)]
+    return [
+        BehaviourScores(text, tuple(odds > 0 for odds in letter)) for text, letter in zip(texts, letters, strict=True)
+    ]
 
 
 def log_odds(
@@ -58,30 +61,28 @@ def log_odds(
         raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
              "engine": asdict(engine.fingerprint), "sources": source_hash(), "read": read}  # fmt: skip
-    keys = [digest({**about, "intervention": spec_of(one)}) for one in interventions]
-    salted = engine.fingerprint.dtype != "fp32"
-    if salted:
-        # In bf16 the numbers depend on what is measured beside them (`measure.answer`).
-        salt = batch_salt(keys)
-        keys = [f"{key[:32]}:{salt}" for key in keys]
-    found = journal.scores(keys) if journal is not None else {}
-    missing = {key: one for key, one in zip(keys, interventions, strict=True) if salted or key not in found}
-    if any(key not in found for key in keys):
+    specs = [spec_of(one) for one in interventions]
+
+    def make(rows: Sequence[int], _keys: Sequence[str]) -> list[list[float]]:
         sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]
-        steers = [one for _ in sides for one in missing.values()]
-        rows = engine.logprobs([side for side in sides for _ in missing], steers)
-        means = [sum(row) / len(row) for row in rows]
-        fresh = {}
-        for i, key in enumerate(missing):
-            own = means[i :: len(missing)]
-            fresh[key] = [a - b for a, b in zip(own[::2], own[1::2], strict=True)]
-        if journal is not None:
-            journal.add_scores(fresh)
-        found = {**fresh, **found}
-    return [tuple(found[key]) for key in keys]
+        steers = [interventions[i] for i in rows]
+        found = engine.logprobs([side for side in sides for _ in steers], [one for _ in sides for one in steers])
+        means = [sum(row) / len(row) for row in found]
+        columns = [means[i :: len(steers)] for i in range(len(steers))]
+        return [[a - b for a, b in zip(own[::2], own[1::2], strict=True)] for own in columns]
+
+    found, _ = cached(
+        lambda row, batch: digest({**about, "intervention": specs[row], "batch": batch}),
+        len(specs),
+        engine.fingerprint.dtype,
+        journal.scores if journal is not None else lambda _: {},
+        make,
+        journal.add_scores if journal is not None else lambda _: {},
+    )
+    return [tuple(odds) for odds in found]
 
 
-def behaviour_figures(seen: Mapping[str, Shown], name: str, baseline: str = "unsteered") -> list[Figure]:
+def behaviour_figures(seen: Mapping[str, BehaviourScores], name: str, baseline: str = "unsteered") -> list[Figure]:
     """Paired changes of every arm: `log_odds` (nats a token) and `letter_accuracy`."""
     base = seen[baseline]
     found = []
@@ -97,8 +98,8 @@ def behaviour_figures(seen: Mapping[str, Shown], name: str, baseline: str = "uns
     return found
 
 
-def clears_null(effect: float, nulls: Sequence[float]) -> bool:
+def beats_shuffled_labels(effect: float, nulls: Sequence[float]) -> bool:
     """Whether a vector moves its behaviour more, the right way, than every vector fitted on shuffled labels."""
     if not nulls:
-        raise InputError("there is no null to clear; fit vectors on shuffled labels too.")
+        raise InputError("there is no null to beat; fit vectors on shuffled labels too.")
     return effect > max(abs(value) for value in nulls)

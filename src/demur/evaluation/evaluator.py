@@ -7,15 +7,20 @@ can share their prompt pass.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from demur.engines.base import Engine, Request
+from demur.evaluation.cached import cached
+from demur.evaluation.items import right_items
 from demur.interventions import Intervention
-from demur.judges.outcome import OutcomeJudge
-from demur.runs import Journal, as_asked, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
-from demur.types import Conversation, Decoding, Generation, Item, Verdict
+from demur.judges.base import Judge
+from demur.prompts.sets import PromptSets, builtin_sets
+from demur.runs import Journal, as_asked, digest, generation_key, source_hash, verdict_key
+from demur.types import Conversation, Decoding, Generation, Item, Judged, Table, Verdict
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
@@ -38,60 +43,60 @@ class Arm:
     intervention: Intervention | None = None
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One answer and its verdict."""
-
-    generation: Generation
-    verdict: Verdict
-
-
-Table = Mapping[tuple[str, str], Sequence[Judged]]
-"""(arm, set) -> judged answers, in the order of the set."""
-
-
 @dataclass
-class Bench:
+class Evaluator:
     """An engine, a journal and a judge that work together, and what they did.
 
     journal=None keeps nothing.
     """
 
     engine: Engine
-    judge: OutcomeJudge
+    judge: Judge
     decoding: Decoding
     journal: Journal | None = None
     progress: Progress = field(default=silent)
+    prompts: PromptSets = field(default_factory=builtin_sets)
+    """Whose prompts are fitted on, chosen on and scored."""
+    folder: Path | None = None
+    """Where fits are cached for the next time; None: nowhere."""
+    run_id: str = ""
+    """The journal's run that answers belong to; "" for none."""
     generated: int = 0
     """Answers that the engine really made (the rest came from the journal)."""
-    seconds: float = 0.0
 
-    def run(self, arms: Sequence[Arm], sets: Mapping[str, Sequence[Conversation]], run: str = "") -> Table:
+    def run(self, arms: Sequence[Arm], sets: Mapping[str, Sequence[Conversation]]) -> Table:
         """Judged answers of every arm on every set."""
-        started = time.monotonic()
         places = [(arm, name, i) for name, rows in sets.items() for i in range(len(rows)) for arm in arms]
         requests = [Request(sets[name][i], arm.intervention, arm.name, i) for arm, name, i in places]
-        answers = answer(self.engine, requests, self.decoding, self.journal, self.count)
+        answers = self.answer(requests)
         verdicts = self._judge(answers)
         table: dict[tuple[str, str], list[Judged]] = {(arm.name, name): [] for name in sets for arm in arms}
         for (arm, name, _), generation, verdict in zip(places, answers, verdicts, strict=True):
             table[arm.name, name].append(Judged(generation, verdict))
-        if self.journal is not None and run:
-            for (arm_name, name), rows in table.items():
-                self.journal.link(run, arm_name, name, [row.generation for row in rows])
-        self.seconds += time.monotonic() - started
+        for (arm_name, name), rows in table.items():
+            self.link(arm_name, name, [row.generation for row in rows])
         return table
+
+    def answer(self, requests: Sequence[Request]) -> list[Generation]:
+        """One generation a request, in order; what the journal has is not made again."""
+        return answer(self.engine, requests, self.decoding, self.journal, self._count)
+
+    def link(self, arm: str, name: str, answers: Sequence[Generation]) -> None:
+        """Write down that these answers are the run's, of this arm on this set."""
+        if self.journal is not None and self.run_id:
+            self.journal.link(self.run_id, arm, name, answers)
 
     def score(self, arms: Sequence[Arm], items: Sequence[Item]) -> dict[str, list[bool]]:
         """Arm -> whether each item came out right: the likeliest choice is gold (a lone one: greedy)."""
         found: dict[str, list[bool]] = {}
         for index, arm in enumerate(arms):
-            found[arm.name] = _right(self.engine, items, arm.intervention, self.journal)
+            found[arm.name] = right_items(
+                self.engine, items, arm.intervention, self.journal, BATCH, spec_of(arm.intervention)
+            )
             self.progress("scoring items", index + 1, len(arms))
         return found
 
-    def count(self, done: int, total: int, made: int) -> None:
-        """Count answers that were just made, and tell of the progress."""
+    def _count(self, done: int, total: int, made: int) -> None:
         self.generated += made
         self.progress("generating", done, total)
 
@@ -131,81 +136,43 @@ def answer(
     """
     specs = {id(r.intervention): spec_of(r.intervention) for r in requests}
     sources = source_hash()
-    plain = [
-        generation_key(
-            engine.fingerprint,
-            r.conversation,
-            specs[id(r.intervention)],
-            replace(decoding, seed=decoding.seed * 1_000_003 + r.seed) if decoding.temperature > 0 else decoding,
-            sources,
+
+    def key_of(row: int, batch: str, some: Sequence[Request]) -> str:
+        r = some[row]
+        seeded = replace(decoding, seed=decoding.seed * 1_000_003 + r.seed) if decoding.temperature > 0 else decoding
+        return generation_key(
+            engine.fingerprint, r.conversation, specs[id(r.intervention)], seeded, sources, batch=batch
         )
-        for r in requests
-    ]
+
     answers: list[Generation] = []
     for start in range(0, len(requests), BATCH):
-        batch, keys = requests[start : start + BATCH], plain[start : start + BATCH]
-        salted = engine.fingerprint.dtype != "fp32"
-        if salted:
-            # In bf16 the numbers depend on the batch, so a row is only itself among the same rows.
-            salt = batch_salt(keys)
-            keys = [
-                generation_key(engine.fingerprint, r.conversation, specs[id(r.intervention)], decoding, sources,
-                               batch=f"{salt}:{i}")
-                for i, r in enumerate(batch)
-            ]  # fmt: skip
-        found = journal.generations(keys) if journal is not None else {}
-        todo = [i for i, key in enumerate(keys) if key not in found]
-        if salted and todo:
-            todo = list(range(len(batch)))
-        once = sorted({keys[i]: i for i in reversed(todo)}.values())
-        made = engine.generate([batch[i] for i in once], decoding) if once else []
-        fresh = [replace(generation, key=keys[i]) for i, generation in zip(once, made, strict=True)]
-        if journal is not None and fresh:
-            journal.add_generations(fresh)
-        # What was stored stays, here as in the journal.
-        found = {**{generation.key: generation for generation in fresh}, **found}
+        some = requests[start : start + BATCH]
+
+        def make(rows: Sequence[int], keys: Sequence[str], some: Sequence[Request] = some) -> list[Generation]:
+            made = engine.generate([some[i] for i in rows], decoding)
+            return [replace(generation, key=key) for generation, key in zip(made, keys, strict=True)]
+
+        found, made = cached(
+            partial(key_of, some=some),
+            len(some),
+            engine.fingerprint.dtype,
+            journal.generations if journal is not None else _nothing,
+            make,
+            (lambda fresh: journal.add_generations(fresh.values())) if journal is not None else _nothing,
+        )
         answers += [
-            as_asked(found[key], r.conversation.prompt, r.conversation.attack, r.arm)
-            for key, r in zip(keys, batch, strict=True)
+            as_asked(generation, r.conversation.prompt, r.conversation.attack, r.arm)
+            for generation, r in zip(found, some, strict=True)
         ]
-        progress(len(answers), len(requests), len(fresh))
+        progress(len(answers), len(requests), made)
     return answers
+
+
+def _nothing(_: object) -> dict[str, Any]:
+    """What is found where no journal is."""
+    return {}
 
 
 def spec_of(intervention: Intervention | None) -> dict[str, object]:
     """An intervention's spec in keys; none, or one without sites, is {"op": "none"}."""
     return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()
-
-
-def _right(
-    engine: Engine, items: Sequence[Item], intervention: Intervention | None, journal: Journal | None
-) -> list[bool]:
-    spec, sources = spec_of(intervention), source_hash()
-    right: list[bool] = []
-    for start in range(0, len(items), BATCH):
-        batch = items[start : start + BATCH]
-        keys = [score_key(engine.fingerprint, item, spec, sources) for item in batch]
-        salted = engine.fingerprint.dtype != "fp32"
-        if salted:
-            salt = batch_salt(keys)
-            keys = [score_key(engine.fingerprint, item, spec, sources, batch=f"{salt}:{i}") for i, item in
-                    enumerate(batch)]  # fmt: skip
-        found = journal.scores(keys) if journal is not None else {}
-        todo = [i for i, key in enumerate(keys) if key not in found]
-        if salted and todo:
-            todo = list(range(len(batch)))
-        once = sorted({keys[i]: i for i in reversed(todo)}.values())
-        scored = engine.items([batch[i] for i in once], intervention) if once else []
-        # A lone choice is stored as (1 or 0) for whether greedy decoding gives it.
-        fresh = {
-            keys[i]: [float(choices[0].greedy)] if len(choices) == 1 else [c.total for c in choices]
-            for i, choices in zip(once, scored, strict=True)
-        }
-        if journal is not None and fresh:
-            journal.add_scores(fresh)
-        found = {**fresh, **found}
-        right += [
-            found[key][0] == 1.0 if len(item.choices) == 1 else found[key].index(max(found[key])) == item.gold
-            for item, key in zip(batch, keys, strict=True)
-        ]
-    return right

@@ -1,22 +1,22 @@
-"""The outcome judge for a model, fitted on its own unsteered validation answers."""
+"""The outcome judge for a model, calibrated on its own unsteered validation answers, and an evaluator around it."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from demur.attacks import attack
 from demur.engines.base import Engine, Request
-from demur.evaluation.evaluator import Bench, Progress, answer, silent
+from demur.evaluation.cached import cached
+from demur.evaluation.evaluator import Evaluator, Progress, answer, silent
 from demur.judges.coherence import fit_band, mean_nll, plain_request
 from demur.judges.outcome import OutcomeJudge, rules_hash
 from demur.prompts.builtin import builtin
-from demur.runs import Journal, batch_salt, digest
+from demur.prompts.sets import PromptSets, builtin_sets
+from demur.runs import Journal, digest
 from demur.types import Decoding, Generation, Prompt
 
 WRAPS = ("prefix_injection", "persona", "authority")
@@ -41,7 +41,7 @@ def panel() -> list[Prompt]:
     return chosen
 
 
-def fitted_judge(
+def calibrated_judge(
     engine: Engine,
     decoding: Decoding,
     journal: Journal | None = None,
@@ -63,48 +63,43 @@ def fitted_judge(
 
 
 @contextmanager
-def kept_bench(
+def open_evaluator(
     engine: Engine,
     decoding: Decoding,
     folder: Path,
     progress: Progress = silent,
-    kind: str = "",
-    spec: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[Bench, str]]:
-    """A bench with a fitted judge, kept in `folder`'s journal; the answers that the judge is fitted on are counted too.
+    prompts: PromptSets | None = None,
+) -> Iterator[Evaluator]:
+    """An evaluator with a calibrated judge, on `folder`'s journal; the answers that calibrate the judge count too."""
+    made = 0
 
-    With a spec it is a run of that kind, listed from the start and finished unless something is raised; its key comes
-    with the bench ("" without).
-    """
-    started, made = time.monotonic(), 0
-
-    def fitting(done: int, total: int, fresh: int) -> None:
+    def calibrating(done: int, total: int, fresh: int) -> None:
         nonlocal made
         made += fresh
-        progress("unsteered answers", done, total)
+        progress("calibrating the judge", done, total)
 
     with Journal(folder / "journal.sqlite") as journal:
-        run = "" if spec is None else journal.start_run(spec, kind)
-        judge = fitted_judge(engine, decoding, journal, fitting)
-        yield Bench(engine, judge, decoding, journal, progress, made), run
-        if run:
-            journal.finish_run(run, time.monotonic() - started)
+        judge = calibrated_judge(engine, decoding, journal, calibrating)
+        prompts = builtin_sets() if prompts is None else prompts
+        yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder, generated=made)
 
 
 def _likelihoods(engine: Engine, answers: Sequence[Generation], journal: Journal | None) -> list[float]:
-    """Mean negative log-likelihood of each answer after its plain request, measured once a journal.
+    """Mean negative log-likelihood of each answer after its plain request, measured once a journal."""
 
-    All or none are measured: in bf16 the numbers depend on the batch.
-    """
-    salt = batch_salt(a.key for a in answers)
-    keys = [digest({"kind": "likelihood", "answers": salt, "row": i, "rules": rules_hash()}) for i in
-            range(len(answers))]  # fmt: skip
-    found = journal.scores(keys) if journal is not None else {}
-    if len(found) < len(keys):
-        rows = engine.logprobs([(plain_request(a), a.text) for a in answers])
-        values = [mean_nll(row) for row in rows]
+    def make(rows: Sequence[int], _keys: Sequence[str]) -> list[list[float]]:
+        some = [answers[i] for i in rows]
+        values = [mean_nll(row) for row in engine.logprobs([(plain_request(a), a.text) for a in some])]
         # JSON has no NaN: an answer without a token has no number.
-        found = {key: [v] if math.isfinite(v) else [] for key, v in zip(keys, values, strict=True)}
-        if journal is not None:
-            journal.add_scores(found)
-    return [found[key][0] if found[key] else math.nan for key in keys]
+        return [[value] if math.isfinite(value) else [] for value in values]
+
+    about = {"kind": "likelihood", "rules": rules_hash()}
+    found, _ = cached(
+        lambda row, batch: digest({**about, "answer": answers[row].key, "batch": batch}),
+        len(answers),
+        engine.fingerprint.dtype,
+        journal.scores if journal is not None else lambda _: {},
+        make,
+        journal.add_scores if journal is not None else lambda _: {},
+    )
+    return [value[0] if value else math.nan for value in found]

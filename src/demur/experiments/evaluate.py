@@ -1,77 +1,112 @@
-"""One prompt set under attacks, unsteered and steered, as a resumable run."""
+"""One prompt set under attacks, unsteered and steered."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demur.analysis.tables import examples, find, in_words, table_figures
-from demur.attacks import Attack
+from demur.analysis.tables import find, in_words, table_figures
+from demur.attacks import Attack, get
 from demur.engines.base import Engine
 from demur.errors import InputError
-from demur.evaluation.evaluator import Arm
-from demur.evaluation.judging import kept_bench
+from demur.evaluation.evaluator import Arm, Progress, silent
+from demur.experiments.run import examples, open_run
 from demur.interventions import Intervention
-from demur.reports import Findings, html
-from demur.runs import digest, read_results, write_results, write_text
-from demur.types import Conversation, Decoding, Figure, Prompt
+from demur.prompts.load import load
+from demur.reports.overview import evaluation_overview
+from demur.reports.result import Result
+from demur.runs import digest, read_results
+from demur.types import Conversation, Prompt, Table, Use
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How prompts are put and answered."""
+
+    attacks: tuple[str, ...] = ()
+    """Attack families; "plain" is always there."""
+    use: Use | None = None
+    """Of a set that is read by name: only the prompts reserved for this use."""
+    limit: int | None = None
+    """Only so many prompts."""
+    new_tokens: int = 48
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """How it was asked for on the command line; with it `demur runs resume` runs it again."""
+
+    def __post_init__(self) -> None:
+        for name in self.attacks:
+            get(name)
+
+
+@dataclass(frozen=True)
+class EvaluateResult(Result):
+    """An evaluation, and the judged answers."""
+
+    table: Table = field(default_factory=dict)
 
 
 def evaluate(
     engine: Engine,
-    prompts: Sequence[Prompt],
-    attacks: Mapping[str, Attack],
-    steer: Intervention | None,
-    spec: Mapping[str, Any],
-    out: Path,
-    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
-) -> tuple[list[Figure], float, int]:
-    """Figures, seconds, and how many answers this session generated. Writes everything under `out`.
+    prompts: str | Sequence[Prompt | str],
+    steer: Intervention | None = None,
+    config: EvaluateConfig | None = None,
+    out: str | Path = "runs/evaluate",
+    progress: Progress = silent,
+) -> EvaluateResult:
+    """Outcome rates of prompts, plain and attacked, unsteered and steered. Writes everything under `out`, and resumes.
 
-    spec: what `demur runs resume` needs to run it again; it names the run together with the engine and a hash
-    of what was sent. Raises InputError when spec is a run's own and the model or the inputs are others now.
+    prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts. Raises InputError for no
+    prompts, for `out` with another evaluation's results, and when a resumed evaluation's model or inputs changed.
     """
-    if not prompts:
-        raise InputError("there are no prompts to evaluate.")
-    started = time.monotonic()
-    decoding = Decoding(max_new_tokens=spec["max_new_tokens"])
+    config = config or EvaluateConfig()
+    rows, name = _rows(prompts, config)
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
-    sets, skipped = _wrapped(prompts, attacks)
-    spec = _named(spec, engine, {"sets": sets, "steer": None if steer is None else steer.spec()})
-    _same_place(spec, out)
-    with kept_bench(engine, decoding, out, progress, "evaluate", spec) as (bench, run):
-        table = bench.run(arms, sets, run)
-    seconds = time.monotonic() - started
-    figures = table_figures(table)
-    whole = {**spec, "decoding": asdict(decoding), "skipped": skipped}
-    if steer is not None:
-        whole["intervention"] = steer.spec()
-    write_results(out, whole, figures, seconds)
-    summary = [
-        f"{name}: refuses {in_words(find(figures, 'unsteered', name, 'refusal_rate'))}"
-        + (
-            f"; steering changes that by {in_words(find(figures, 'steered', name, 'refusal_rate', 'unsteered'))}."
-            if steer is not None
-            else "."
-        )
-        for name in sets
-    ]
-    page = Findings(
-        title=f"{spec['model']} on {spec['prompts']}",
-        summary=summary,
-        spec=whole,
-        figures=figures,
-        examples=examples(table, [arm.name for arm in arms], list(sets)),
-        seconds=seconds,
-        notes=[f"{name}: {len(left)} of {len(prompts)} prompts have no such attack." for name, left in skipped.items()],
-        facts={"model": str(spec["model"]), "dtype": engine.fingerprint.dtype},
+    wraps = {attack: get(attack) for attack in dict.fromkeys(["plain", *config.attacks])}
+    sets, skipped = _wrapped(rows, wraps)
+    spec = _identified(
+        {"asked": dict(config.asked), "set": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},
+        engine,
+        {"sets": sets, "steer": None if steer is None else steer.spec()},
     )
-    write_text(out / "report.html", html.render(page))
-    return figures, seconds, bench.generated
+    _same_place(spec, Path(out))
+    with open_run(engine, "evaluate", out, spec, config.new_tokens, progress) as run:
+        table = run.evaluator.run(arms, sets)
+        figures = table_figures(table)
+        shared = run.finish(
+            f"{engine.name} on {name}",
+            [_line(figures, attack, steer is not None) for attack in sets],
+            figures,
+            evaluation_overview(figures),
+            page={
+                "examples": examples(table, [arm.name for arm in arms], list(sets)),
+                "notes": [
+                    f"{attack}: {len(left)} of {len(rows)} prompts have no such attack."
+                    for attack, left in skipped.items()
+                ],
+            },
+            chosen={"skipped": skipped, **({} if steer is None else {"intervention": steer.spec()})},
+        )
+    return EvaluateResult(**shared, table=table)
+
+
+def _rows(prompts: str | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
+    """The prompts, and what they are called."""
+    if isinstance(prompts, str):
+        return load(prompts, config.use, config.limit), prompts
+    rows = [Prompt(f"prompt-{i}", p, "given") if isinstance(p, str) else p for i, p in enumerate(prompts, 1)]
+    if not rows:
+        raise InputError("there are no prompts to evaluate.")
+    return rows[: config.limit], rows[0].set
+
+
+def _line(figures: Sequence[Any], name: str, steered: bool) -> str:
+    said = f"{name}: refuses {in_words(find(figures, 'unsteered', name, 'refusal_rate'))}"
+    if steered:
+        said += f"; steering changes that by {in_words(find(figures, 'steered', name, 'refusal_rate', 'unsteered'))}"
+    return said + "."
 
 
 def _wrapped(
@@ -97,20 +132,26 @@ def _same_place(spec: Mapping[str, Any], out: Path) -> None:
     if not (out / "results.json").exists():
         return
     there = read_results(out).spec
-    if other := sorted(name for name, value in json.loads(json.dumps(spec)).items() if there.get(name) != value):
+    now = json.loads(json.dumps(spec))
+    if other := sorted(name for name, value in now.items() if there.get(name) != value):
         raise InputError(
             f"{out} has the results of another evaluation (its {', '.join(other)} differ); give another folder, or "
             f"remove its results.json to replace them (the journal keeps both)."
         )
 
 
-def _named(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with what its names stood for: an edited prompt file or another model is another run."""
+def _identified(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with what its names stood for: an edited prompt file or another model is another run.
+
+    A resumed run's spec says in `asked` what they were; InputError when they are others now.
+    """
     now = {"engine": asdict(engine.fingerprint), "inputs": digest(inputs)}
+    then = spec["asked"].get("resumes", {})
     for name, what in (("engine", "model"), ("inputs", "prompts, attacks or steering")):
-        if name in spec and spec[name] != now[name]:
+        if name in then and then[name] != now[name]:
             raise InputError(
-                f"the {what} changed since this run began ({name}: {spec[name]} then, {now[name]} now); "
+                f"the {what} changed since this run began ({name}: {then[name]} then, {now[name]} now); "
                 f"put it back, or start a new run with `demur evaluate`."
             )
-    return {**spec, **now}
+    asked = {name: value for name, value in spec["asked"].items() if name != "resumes"}
+    return {**spec, "asked": asked, **now}

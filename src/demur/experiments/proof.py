@@ -8,139 +8,150 @@ on test prompts, with the full outcome table and the harm to capability items be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from demur.analysis.tables import accuracy_figures, deltas, table_figures
-from demur.attacks import attack
-from demur.engines.hf import HFEngine
+from demur.analysis.controls import against_controls, pooled_controls
+from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
+from demur.analysis.tables import accuracy_figures, table_figures
+from demur.attacks import plainly
 from demur.errors import InputError
-from demur.evaluation.evaluator import Arm, Bench, Table
-from demur.experiments.baseline import endpoints, plainly, spread
+from demur.evaluation.evaluator import Arm, Evaluator
+from demur.experiments.baseline import held_out_sets
 from demur.features.controls import Match, activity, dosed, match, matched
 from demur.fitting.doses import Doses
 from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
-from demur.prompts.builtin import builtin, builtin_items
+from demur.prompts.builtin import builtin_items
+from demur.prompts.sets import spread
 from demur.saes import SAE
-from demur.types import Conversation, Direction, FeatureSet, Figure, Site
+from demur.types import Conversation, Direction, FeatureSet, Figure, Outcome, Site, Table
 
-PRIMARY = (("suppress", "harmful", "complied"), ("clamp", "attacked", "refused"))
+PRIMARY: tuple[tuple[str, str, Outcome], ...] = (("suppress", "harmful", "complied"), ("clamp", "attacked", "refused"))
 """The primary endpoints of a proof; their p-values are Holm-corrected."""
 ADDED = 0.3
 """Relative dose at which the direction itself is added, the reference of a clamp."""
 
 
 @dataclass(frozen=True)
+class ProofConfig:
+    """How much is measured."""
+
+    n: int | None = 60
+    """Held-out requests of each kind; None: all."""
+    randoms: int = 20
+    """Matched random sets (protocol: Statistics), drawn by their activity on fitting prompts."""
+    items: int | None = None
+    """Capability items; None: all."""
+
+    def __post_init__(self) -> None:
+        if self.randoms < 1:
+            raise InputError(f"a proof needs random sets to compare with; got {self.randoms}.")
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A subset to score beside the whole set, and the factor to suppress it by."""
+
+    features: FeatureSet
+    factor: float
+
+
+@dataclass(frozen=True)
 class Proof:
     """What was found."""
 
-    doses: Doses
     table: Table
     figures: tuple[Figure, ...]
+    endpoints: tuple[Endpoint, ...]
 
 
 def prove(
-    bench: Bench,
+    evaluator: Evaluator,
     features: FeatureSet,
     saes: Mapping[Site, SAE],
     direction: Direction,
     doses: Doses,
     attacks: Sequence[str],
-    *,
-    n: int | None = 100,
-    randoms: int = 20,
-    items: int | None = None,
-    minimal: tuple[FeatureSet, float] | None = None,
-    run: str = "",
+    config: ProofConfig | None = None,
+    minimal: Smaller | None = None,
 ) -> Proof:
     """`necessity` and `sufficiency`, on held-out requests.
 
     direction: the refusal direction, the reference, which is also removed from the decoder rows in the arms
-    "... without direction". randoms: matched random sets, drawn by their activity on fitting prompts. minimal: a
-    subset to score beside the whole, and the factor to suppress it by.
+    "... without direction".
     """
-    one, down = necessity(bench, features, saes, direction, doses.factor, n, randoms, items, minimal, run)
-    two, up = sufficiency(bench, features, saes, direction, doses.value, attacks, n, randoms, items,
-                          None if minimal is None else minimal[0], run)  # fmt: skip
+    one, down = necessity(evaluator, features, saes, direction, doses.factor, config, minimal)
+    two, up = sufficiency(evaluator, features, saes, direction, doses.value, attacks, config, minimal)
     table = {**one, **two}
-    tested = [Figure(e.arm, "unsteered", e.set, "holm_p", e.holm, len(table[e.arm, e.set]), "paired answers", e.holm,
-                     e.holm) for e in endpoints(table, PRIMARY)]  # fmt: skip
-    return Proof(doses, table, tuple(dict.fromkeys([*down, *up, *tested])))
+    ends = endpoints(table, PRIMARY)
+    return Proof(table, tuple(dict.fromkeys([*down, *up, *holm_figures(ends)])), ends)
 
 
 def necessity(
-    bench: Bench,
+    evaluator: Evaluator,
     features: FeatureSet,
     saes: Mapping[Site, SAE],
     direction: Direction,
     factor: float,
-    n: int | None = 100,
-    randoms: int = 20,
-    items: int | None = None,
-    minimal: tuple[FeatureSet, float] | None = None,
-    run: str = "",
+    config: ProofConfig | None = None,
+    minimal: Smaller | None = None,
 ) -> tuple[Table, list[Figure]]:
     """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
-    engine = _proving(bench, randoms)
-    seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
+    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "suppress": multiply_features(features, saes, factor),
         "suppress without direction": multiply_features(features, saes, factor, without=direction.vector),
         "ablate": ablate_everywhere(direction, engine.n_layers),
     }
     if minimal is not None:
-        arms["suppress minimal"] = multiply_features(minimal[0], saes, minimal[1])
-    drawn = matched(features, seen, randoms)
+        arms["suppress minimal"] = multiply_features(minimal.features, saes, minimal.factor)
+    drawn = matched(features, seen, config.randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
-    sets = {"harmful": plainly(spread(builtin("harmful", "test"), n))}
-    table = {**bench.run(_arms({**arms, **controls}), sets, run), **_null(bench, sets, run)}
+    sets = {"harmful": plainly(prompts.take("harmful", "test", config.n))}
+    table = {**evaluator.run(_arms({**arms, **controls}), sets), **_null(evaluator, sets)}
     near = [match(control, features, saes, seen, factor=factor) for control in drawn]
     figures = [
         *_nearness("random suppress", near),
         *_shown(table),
-        *against_random(table, "suppress", "random suppress ", "harmful", "compliance_rate"),
+        *_against(table, "suppress", "random suppress", len(drawn), "harmful", "compliance_rate"),
     ]
-    return table, figures + _capability(bench, arms, items)
+    return table, figures + _capability(evaluator, arms, config.items)
 
 
 def sufficiency(
-    bench: Bench,
+    evaluator: Evaluator,
     features: FeatureSet,
     saes: Mapping[Site, SAE],
     direction: Direction,
     value: float,
     attacks: Sequence[str],
-    n: int | None = 100,
-    randoms: int = 20,
-    items: int | None = None,
-    minimal: FeatureSet | None = None,
-    run: str = "",
+    config: ProofConfig | None = None,
+    minimal: Smaller | None = None,
 ) -> tuple[Table, list[Figure]]:
     """Clamped on attacked, plain and borderline requests, beside random sets (on a share of the attacked ones), the
     direction added at a relative dose of ADDED, and capability items."""
-    engine = _proving(bench, randoms)
-    seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
+    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "clamp": clamp_features(features, saes, value),
         "clamp without direction": clamp_features(features, saes, value, without=direction.vector),
         "add": add(direction, ADDED, True),
     }
     if minimal is not None:
-        arms["clamp minimal"] = clamp_features(minimal, saes, value)
-    drawn = matched(features, seen, randoms)
+        arms["clamp minimal"] = clamp_features(minimal.features, saes, value)
+    drawn = matched(features, seen, config.randoms)
     controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
                 for i, control in enumerate(drawn)}  # fmt: skip
-    harmful = spread(builtin("harmful", "test"), n)
-    attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
-    sets = {
-        "attacked": attacked,
-        "plain": plainly(spread(builtin("plain", "test"), n)),
-        "borderline": plainly(spread(builtin("borderline", "test"), n)),
-    }
+    held = held_out_sets(prompts, attacks, config.n)
+    sets = {name: held[name] for name in ("attacked", "plain", "borderline") if name in held}
     few = "attacked, a share"
     step = len(attacks)
-    table = {**bench.run(_arms(arms), sets, run), **bench.run(_arms(controls)[1:], {few: attacked[::step]}, run),
-             **_null(bench, {"attacked": attacked}, run)}  # fmt: skip
+    table = {
+        **evaluator.run(_arms(arms), sets),
+        **evaluator.run(_arms(controls)[1:], {few: sets["attacked"][::step]}),
+        **_null(evaluator, {"attacked": sets["attacked"]}),
+    }
     # The unsteered and the clamped answers to the share are there already.
     for arm in ("unsteered", "clamp"):
         table[arm, few] = table[arm, "attacked"][::step]
@@ -148,22 +159,14 @@ def sufficiency(
     figures = [
         *_nearness("random clamp", near),
         *_shown(table),
-        *against_random(table, "clamp", "random clamp ", few, "refusal_rate"),
+        *_against(table, "clamp", "random clamp", len(drawn), few, "refusal_rate"),
     ]
-    return table, figures + _capability(bench, arms, items)
+    return table, figures + _capability(evaluator, arms, config.items)
 
 
-def _proving(bench: Bench, randoms: int) -> HFEngine:
-    if not isinstance(bench.engine, HFEngine):
-        raise InputError("features are proved on a Hugging Face engine; the mock has no SAEs.")
-    if randoms < 1:
-        raise InputError(f"a proof needs random sets to compare with; got {randoms}.")
-    return bench.engine
-
-
-def _null(bench: Bench, sets: Mapping[str, Sequence[Conversation]], run: str) -> Table:
+def _null(evaluator: Evaluator, sets: Mapping[str, Sequence[Conversation]]) -> Table:
     """The unsteered arm once more, in other batches, where batches change numbers (protocol: Numerics and keys)."""
-    return {} if bench.engine.fingerprint.dtype == "fp32" else bench.run([Arm("null")], sets, run)
+    return {} if evaluator.engine.fingerprint.dtype == "fp32" else evaluator.run([Arm("null")], sets)
 
 
 def _nearness(arm: str, near: Sequence[Match]) -> list[Figure]:
@@ -178,31 +181,17 @@ def _shown(table: Table) -> list[Figure]:
     return table_figures({place: rows for place, rows in table.items() if not place[0].startswith("random")})
 
 
-def _capability(bench: Bench, arms: Mapping[str, Intervention], items: int | None) -> list[Figure]:
-    every = builtin_items("test")
-    scored = every if items is None else [every[i * len(every) // items] for i in range(items)]
-    return accuracy_figures(bench.score(_arms(arms), scored), [item.id for item in scored])
+def _capability(evaluator: Evaluator, arms: Mapping[str, Intervention], items: int | None) -> list[Figure]:
+    scored = spread(builtin_items("test"), items)
+    return accuracy_figures(evaluator.score(_arms(arms), scored), [item.id for item in scored])
 
 
 def _arms(steering: Mapping[str, Intervention]) -> list[Arm]:
     return [Arm("unsteered"), *(Arm(name, how) for name, how in steering.items())]
 
 
-def against_random(table: Table, arm: str, prefix: str, name: str, metric: str) -> list[Figure]:
-    """The random sets pooled (arm `random ...`), the worst single one, the arm's change minus their mean, and the share
-    of them whose change is as large as the arm's."""
-    base = table["unsteered", name]
-    seeds = [rows for (other, where), rows in table.items() if where == name and other.startswith(prefix)]
-    pooled = [row for rows in seeds for row in rows]
-    control = prefix.strip()
-    mine = [*table[arm, name]] * len(seeds)
-    found = [f for f in deltas(control, "unsteered", name, pooled, [*base] * len(seeds)) if f.metric == metric]
-    found += [f for f in deltas(arm, control, name, mine, pooled) if f.metric == metric]
-    single = [f for rows in seeds for f in deltas(control, "unsteered", name, rows, base) if f.metric == metric]
-    worst = max(single, key=lambda f: f.value)
-    found.append(replace(worst, metric=f"largest_{metric}", denominator=f"paired answers, one of {len(seeds)} sets"))
-    own = next(f for f in deltas(arm, "unsteered", name, table[arm, name], base) if f.metric == metric)
-    beaten = sum(f.value >= own.value for f in single)
-    found.append(Figure(arm, control, name, f"sets_at_least_as_large_{metric}", beaten, len(seeds), "random sets",
-                        beaten, beaten))  # fmt: skip
-    return found
+def _against(table: Table, arm: str, pooled: str, n: int, name: str, metric: str) -> list[Figure]:
+    """The random sets pooled, the single one that raises the metric most, and what the arm does beyond them."""
+    controls = [f"{pooled} {i}" for i in range(n)]
+    found = pooled_controls(table, controls, pooled, name, worst=float, metrics=[metric])
+    return found + against_controls(table, arm, controls, pooled, name, metric)

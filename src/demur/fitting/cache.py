@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from demur.directions.vector_file import load_vector, save_vector
 from demur.fitting.candidates import Candidate, Fit
 from demur.fitting.openings import Openings
+from demur.judges.outcome import rules_hash
+from demur.runs import SOURCE_ROOMS, digest, source_hash
 from demur.runs.writing import atomic
-from demur.types import Direction, Site, SteeringVector
+from demur.types import Direction, EngineFingerprint, Site, SteeringVector
+
+
+def cached_fit(
+    folder: Path | None, name: str, about: object, engine: EngineFingerprint, make: Callable[[], Fit]
+) -> Fit:
+    """The fit in `folder` that the same code made from the same things; else made, and written there."""
+    if folder is None:
+        return make()
+    key, path = _place(folder, name, about, engine)
+    return kept(path, key, make)
+
+
+def cached_vector(
+    folder: Path | None, name: str, about: object, engine: EngineFingerprint, make: Callable[[], SteeringVector]
+) -> SteeringVector:
+    """The vector in `folder` that the same code made from the same things; else made, and written there."""
+    if folder is None:
+        return make()
+    _, path = _place(folder, name, about, engine)
+    if not path.exists():
+        save_vector(make(), path)
+    return load_vector(path, engine.weights)
+
+
+def _place(folder: Path, name: str, about: object, engine: EngineFingerprint) -> tuple[str, Path]:
+    sources = source_hash((*SOURCE_ROOMS, "activations", "directions", "fitting"))
+    key = digest({"about": about, "engine": engine, "sources": sources, "rules": rules_hash()})
+    return key, folder / "cache" / f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', name)}-{key[:12]}.safetensors"
 
 
 def kept(path: Path, key: str, make: Callable[[], Fit]) -> Fit:

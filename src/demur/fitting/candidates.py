@@ -36,10 +36,16 @@ class Grid:
     """How many of the prompt's last tokens are positions of their own."""
     positions: tuple[int, ...] | None = None
     """Only these, counted from the end (-1 is the last token); None: all of the tail."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a candidate may cost; the defaults are the paper's."""
+
     max_kl: float = 0.1
-    """Bound on the KL of the first answer token on harmless prompts under ablation, nats."""
+    """KL of the first answer token on harmless prompts under ablation, nats."""
     min_induced: float = 0.0
-    """Bound on the refusal score of harmless prompts when the raw difference is added."""
+    """Refusal score of harmless prompts when the raw difference is added."""
 
     def allows(self, candidate: Candidate) -> bool:
         """Is a candidate within the bounds?"""
@@ -71,13 +77,14 @@ class Fit:
     openings: Openings
 
 
-def fit_direction(
+def choose_direction(
     engine: Engine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     validation_harmful: Sequence[Conversation],
     validation_harmless: Sequence[Conversation],
     grid: Grid | None = None,
+    bounds: Bounds | None = None,
     origin: dict[str, object] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
@@ -86,7 +93,7 @@ def fit_direction(
     Raises InputError when the splits overlap or the grid is empty, and NoDirection when no candidate is
     within the bounds.
     """
-    grid = grid or Grid()
+    grid, bounds = grid or Grid(), bounds or Bounds()
     _disjoint([*harmful, *harmless], [*validation_harmful, *validation_harmless])
     openings = measure_openings(engine, harmful, harmless)
     depth = max(1, int(MAX_DEPTH * engine.n_layers))
@@ -109,14 +116,14 @@ def fit_direction(
                                  validation_harmless), vector))  # fmt: skip
             if progress is not None:
                 progress(len(tried), total)
-    allowed = [pair for pair in tried if grid.allows(pair[0])]
+    allowed = [pair for pair in tried if bounds.allows(pair[0])]
     if not allowed:
         near = min(tried, key=lambda pair: pair[0].ablated)[0]
         raise NoDirection(
-            f"none of {total} candidates keeps KL <= {grid.max_kl} and induced refusal >= {grid.min_induced} "
+            f"none of {total} candidates keeps KL <= {bounds.max_kl} and induced refusal >= {bounds.min_induced} "
             f"(nearest: layer {near.layer}, "
             f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds "
-            f"(--layer-step, --max-kl, --min-induced; in Python: Grid)."
+            f"(--layer-step, --max-kl, --min-induced; in Python: Bounds)."
         )
     chosen, vector = min(allowed, key=lambda pair: pair[0].ablated)
     return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings, origin or {})

@@ -1,4 +1,5 @@
-"""Cleaning vectors of what they do to refusal, and which directions move refusal where they stand."""
+"""Cleaning steering vectors of what they do to refusal, and the directions along which refusal moves fastest where
+they stand."""
 
 from __future__ import annotations
 
@@ -7,23 +8,22 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from demur.attacks import plainly
 from demur.directions.artifact import tensor_hash
 from demur.directions.subspace import orthonormal, projected_out
 from demur.directions.vectors import check_fits
-from demur.engines.hf import HFEngine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoRefusal, unknown
 from demur.evaluation.evaluator import Progress, silent
-from demur.experiments.baseline import plainly, spread
-from demur.experiments.features import direction_for
-from demur.experiments.vector_audit import Subject, subject
 from demur.features.record import MODEL
+from demur.fitting.cache import cached_vector
 from demur.fitting.edits import constrained_edit, projected
 from demur.fitting.gradients import WRAPPERS, gradient_subspaces, wrapped
 from demur.fitting.openings import Openings, measure_openings
+from demur.fitting.refusal import refusal_direction
+from demur.fitting.subjects import Subject, subject
 from demur.fitting.subspace import CONSTRUCTIONS, FittedSubspace, fit_subspace
-from demur.fitting.vector_sources import kept_vector
-from demur.judges.outcome import rules_hash
-from demur.prompts.builtin import builtin
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import digest
 from demur.types import Conversation, Direction, Site, SteeringVector, Subspace
 
@@ -38,16 +38,19 @@ class Cleaner:
     """Takes out of vectors what they do to refusal; what every vector needs is measured once.
 
     Ways: "direction" projects out the refusal direction; "subspace" a refusal subspace; "constrained" projects out the
-    direction and then edits what is left (`selection.clean`). construction: "gradients" is the refusal direction and up
-    to k directions that move refusal at the vector's own sites, as many as validation requests ask for by what is left
-    of the vector's change; "iterative" and "categories" stand at the refusal direction's site and are cut by ablation
-    (`selection.subspace`). Edits and gradients are fitted on n fitting requests, bare and in wrappers, and judged on as
-    many validation ones. tested: attack families that are none of the wrappers, for an audit that is to say what
-    cleaning does under attacks that it has not seen. Raises UnknownName for another construction.
+    direction and then edits what is left (`fitting.edits`). construction: "gradients" is the refusal direction and up
+    to k directions along which refusal moves fastest at the vector's own sites, as many as validation requests ask for
+    by what is left of the vector's change; "iterative" and "categories" stand at the refusal direction's site and are
+    cut by ablation (`fitting.subspace`). Edits and gradients are fitted on n fitting requests, bare and in wrappers,
+    and judged on as many validation ones. tested: attack families that are none of the wrappers, for an audit that is
+    to say what cleaning does under attacks that it has not seen. prompts: the user's own. folder: where fits are
+    cached. Raises UnknownName for another construction.
     """
 
-    engine: HFEngine
+    engine: WhiteBoxEngine
     direction: Path | Direction | None = None
+    prompts: PromptSets | None = None
+    folder: Path | None = None
     k: int = 5
     n: int = 48
     construction: str = "gradients"
@@ -62,8 +65,9 @@ class Cleaner:
     @cached_property
     def bare(self) -> tuple[list[Conversation], list[Conversation], list[Conversation]]:
         """Harmful and plain fitting requests, and harmful validation ones, as they are."""
-        prompts = (builtin("harmful", "fit"), builtin("plain", "fit"), builtin("harmful", "validation"))
-        harmful, harmless, held = (plainly(spread(some, self.n)) for some in prompts)
+        prompts = self.prompts or builtin_sets()
+        kinds = (("harmful", "fit"), ("plain", "fit"), ("harmful", "validation"))
+        harmful, harmless, held = (plainly(prompts.take(kind, use, self.n)) for kind, use in kinds)
         return harmful, harmless, held
 
     @property
@@ -88,15 +92,14 @@ class Cleaner:
 
     @cached_property
     def about(self) -> list[str]:
-        """What decides cleaned vectors and moves beside vector and model, and `kept_vector` does not know."""
+        """What decides cleaned vectors and refusal gradients, beside vector and model."""
         talks = [asdict(talk) for talk in (*self.fitting, *self.held, *self.bare[0], *self.bare[1])]
-        return [digest(talks), rules_hash(), Path(__file__).read_text(), str(self.k)]
+        return [digest(talks), str(self.k)]
 
     @cached_property
     def toward(self) -> Direction:
         """The refusal direction."""
-        given = self.direction
-        return given if isinstance(given, Direction) else direction_for(self.engine, given, self.progress)
+        return refusal_direction(self.engine, self.direction, self.prompts, self.folder, self.progress)
 
     def ablated(self, construction: str) -> FittedSubspace:
         """The refusal subspace of up to k directions at the refusal direction's site, and what ablating it does."""
@@ -108,7 +111,7 @@ class Cleaner:
         return self.ablated(self.construction)
 
     def moving(self, sites: Sequence[Site]) -> dict[Site, Subspace]:
-        """At each site the k directions along which refusal moves fastest (`selection.gradients`)."""
+        """At each site the k directions along which refusal moves fastest (`fitting.gradients`)."""
         if lacking := [site for site in sites if site not in self.bases]:
             self.progress("finding what moves refusal", 0, 1)
             self.bases |= gradient_subspaces(self.engine, self.fitting, lacking, self.openings, self.k)
@@ -125,7 +128,7 @@ class Cleaner:
         if way not in WAYS:
             raise unknown("way of cleaning", way, WAYS)
         engine, doses = self.engine, (-dose, dose)
-        check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
+        check_fits(vector, engine.d_model, engine.n_layers, engine.name)
         model = {name: vector.origin[name] for name in ("model", *MODEL) if name in vector.origin}
         how: dict[str, object] = {"way": way}
         if way != "direction":
@@ -154,8 +157,8 @@ class Cleaner:
         return replace(made, origin={**model, "cleaned": way, **kept, "of": dict(vector.origin)}), how
 
 
-def moves(cleaner: Cleaner, sites: Sequence[Site], folder: Path) -> tuple[list[SteeringVector], list[str]]:
-    """The orthonormal directions that move refusal at each of the sites, first the strongest; `folder` keeps them.
+def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[SteeringVector], list[str]]:
+    """The orthonormal directions along which refusal moves fastest at each of the sites, first the strongest.
 
     No directions, and a line that says why, where the model refuses too little to tell; neither without sites.
     """
@@ -163,27 +166,22 @@ def moves(cleaner: Cleaner, sites: Sequence[Site], folder: Path) -> tuple[list[S
 
     def row(i: int) -> SteeringVector:
         found = cleaner.moving(sites)
-        origin = {"model": engine.model.name, "weights": engine.fingerprint.weights, "row": i,
+        origin = {"model": engine.name, "weights": engine.fingerprint.weights, "row": i,
                   "wrappers": list(cleaner.families)}  # fmt: skip
         return SteeringVector({site: found[site].basis[i] for site in sites}, {}, {**origin, **found[sites[0]].origin})
 
-    about = ["moves", *map(str, sites), *cleaner.about]
     if not sites:
         return [], []
+    about = ["refusal gradients", *map(str, sites), *cleaner.about]
     try:
-        return [kept_vector(engine, folder, f"refusal gradient {i}", [*about, i], lambda i=i: row(i))
-                for i in range(cleaner.k)], []  # fmt: skip
+        return [cached_vector(cleaner.folder, f"refusal gradient {i}", [*about, i], engine.fingerprint,
+                              lambda i=i: row(i)) for i in range(cleaner.k)], []  # fmt: skip
     except NoRefusal as problem:
         return [], [f"What moves refusal at the vectors' sites is not known: {problem}"]
 
 
-def cleaned_subjects(
-    cleaner: Cleaner, subjects: Sequence[Subject], way: str, dose: float, folder: Path
-) -> list[Subject]:
-    """Of every subject that is a vector its cleaned self, as `NAME, WAY`; `folder` keeps them for the next time.
-
-    Raises InputError when none is a vector.
-    """
+def cleaned_subjects(cleaner: Cleaner, subjects: Sequence[Subject], way: str, dose: float) -> list[Subject]:
+    """Of every subject that is a vector its cleaned self, as `NAME, WAY`. Raises InputError when none is a vector."""
     made, toward = [], cleaner.toward
     for s in subjects:
         if (vector := s.vector) is not None:
@@ -191,25 +189,9 @@ def cleaned_subjects(
                      {str(site): tensor_hash(value) for site, value in vector.vectors.items()},
                      vector.origin, tensor_hash(toward.vector), str(toward.site)]  # fmt: skip
             name = f"{s.name}, {way}"
-            after = kept_vector(
-                cleaner.engine, folder, name, about, lambda vector=vector: cleaner(vector, way, dose)[0]
-            )
+            after = cached_vector(cleaner.folder, name, about, cleaner.engine.fingerprint,
+                                  lambda vector=vector: cleaner(vector, way, dose)[0])  # fmt: skip
             made.append(subject(name, after))
     if not made:
-        raise InputError("there is no vector to clean among what is audited; leave --clean out.")
+        raise InputError("there is no vector to clean among what is audited; leave cleaning out.")
     return made
-
-
-def beside_cleaned(
-    cleaner: Cleaner,
-    subjects: Sequence[Subject],
-    behaviours: Mapping[str, str],
-    way: str,
-    dose: float,
-    folder: Path,
-) -> tuple[list[Subject], dict[str, str], dict[str, str]]:
-    """Subjects with their cleaned selves (`cleaned_subjects`), the behaviours of all, and cleaned name -> name."""
-    made = cleaned_subjects(cleaner, subjects, way, dose, folder)
-    cleaned = {s.name: s.name.removesuffix(f", {way}") for s in made}
-    of_cleaned = {after: behaviours[name] for after, name in cleaned.items() if name in behaviours}
-    return [*subjects, *made], {**behaviours, **of_cleaned}, cleaned

@@ -9,17 +9,14 @@ every figure: what the probe cannot tell apart it cannot score. Babble shows not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from demur.directions.contrast import contrast
 from demur.engines.base import Request
-from demur.engines.hf import HFEngine
-from demur.errors import InputError
-from demur.evaluation.evaluator import Arm, Bench, answer
-from demur.fitting.vectors import answer_means, answers, asked, contrasts, texts_of
-from demur.judges.coherence import judge, plain_request
+from demur.evaluation.evaluator import Arm, Evaluator
+from demur.evaluation.pairs import answers, asked, texts_of
+from demur.fitting.vectors import answer_means, contrasts
 from demur.judges.outcome import rules_hash
-from demur.judges.refusal import refusal
 from demur.prompts.pairs import behaviour
 from demur.reports import Answer, Example
 from demur.runs import SOURCE_ROOMS, digest, source_hash
@@ -44,30 +41,23 @@ class Reading:
     """Whether the probe tells each written answer of the held-out pairs rightly."""
 
 
-def open_answers(bench: Bench, name: str, arms: Sequence[Arm], n: int = 40, run: str = "") -> Reading:
-    """Each arm's answers to the first n held-out test questions of a behaviour, generated, and read by a probe.
-
-    Raises InputError for an engine that cannot read activations of text, before anything is generated.
-    """
-    engine = bench.engine
-    if not isinstance(engine, HFEngine):
-        raise InputError(f"open answers are read by an HFEngine; this is {type(engine).__name__}.")
+def open_answers(evaluator: Evaluator, name: str, arms: Sequence[Arm], n: int = 40) -> Reading:
+    """Each arm's answers to the first n held-out test questions of a behaviour, generated, and read by a probe."""
     pairs = behaviour(name, "test")[:n]
     requests = [Request(asked(pair), arm.intervention, arm.name, i) for i, pair in enumerate(pairs) for arm in arms]
-    made = answer(engine, requests, bench.decoding, bench.journal, bench.count)
+    made = evaluator.answer(requests)
     rows = {arm.name: tuple(made[i :: len(arms)]) for i, arm in enumerate(arms)}
-    if bench.journal is not None and run:
-        for arm, some in rows.items():
-            bench.journal.link(run, arm, f"behaviour {name}", some)
+    for arm, some in rows.items():
+        evaluator.link(arm, f"behaviour {name}", some)
     probe = [texts_of(behaviour(name, "fit")[:FITTED]), texts_of(behaviour(name, "validation"))]
     key = digest({"kind": "open answers", "probe": probe, "answers": [g.key or g.text for g in made],
-                  "band": asdict(bench.judge.band), "rules": rules_hash(), "engine": asdict(engine.fingerprint),
+                  "judge": evaluator.judge.spec(), "rules": rules_hash(), "engine": evaluator.engine.fingerprint,
                   "sources": source_hash((*SOURCE_ROOMS, "activations", "directions", "fitting"))})  # fmt: skip
-    stored = bench.journal.scores([key]).get(key) if bench.journal is not None else None
+    stored = evaluator.journal.scores([key]).get(key) if evaluator.journal is not None else None
     if stored is None:
-        stored = _read(bench, name, made)
-        if bench.journal is not None:
-            bench.journal.add_scores({key: stored})
+        stored = _read(evaluator, name, made)
+        if evaluator.journal is not None:
+            evaluator.journal.add_scores({key: stored})
     flags = [value > 0 for value in stored]
     shows, broken, right = flags[: len(made)], flags[len(made) : 2 * len(made)], flags[2 * len(made) :]
     each = {arm.name: slice(i, None, len(arms)) for i, arm in enumerate(arms)}
@@ -108,16 +98,13 @@ def open_examples(found: Reading, name: str, each: int = 2) -> list[Example]:
     return made
 
 
-def _read(bench: Bench, name: str, made: Sequence[Generation]) -> list[float]:
+def _read(evaluator: Evaluator, name: str, made: Sequence[Generation]) -> list[float]:
     """1 or 0: for each answer whether it shows the behaviour, then whether it is broken; then the probe's hits.
 
     The probe's hits are counted on written answers cut to the length of the open ones.
     """
-    engine = bench.engine
-    assert isinstance(engine, HFEngine)
-    scored = engine.logprobs([(plain_request(g), g.text) for g in made])
-    broken = [bool(judge(g.text, row, bench.judge.band, refused=refusal(g.text).kind == "refused"))
-              for g, row in zip(made, scored, strict=True)]  # fmt: skip
+    engine = evaluator.engine
+    broken = [said.outcome == "incoherent" for said in evaluator.judge.judge(made)]
     site = Site(engine.n_layers // 2, "post")
     fit = contrasts(engine, behaviour(name, "fit")[:FITTED], [site])
     axis = contrast(fit.matching[site], fit.other[site])
@@ -126,7 +113,7 @@ def _read(bench: Bench, name: str, made: Sequence[Generation]) -> list[float]:
     def scores(talks: Sequence[tuple[Conversation, str]]) -> list[float]:
         if not talks:
             return []
-        means = answer_means(engine, talks, [site], most=bench.decoding.max_new_tokens)[site]
+        means = answer_means(engine, talks, [site], most=evaluator.decoding.max_new_tokens)[site]
         return (means @ axis - middle).tolist()
 
     whole = [i for i, is_broken in enumerate(broken) if not is_broken]

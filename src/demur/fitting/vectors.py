@@ -14,18 +14,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.attacks import attack
+from demur.attacks import plainly
 from demur.directions.contrast import contrast, shuffled
 from demur.directions.vectors import steering_vector
 from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
 from demur.errors import InputError, unknown
-from demur.prompts.builtin import builtin
+from demur.evaluation.pairs import READS, answers, asked, texts_of
 from demur.prompts.pairs import Pair
-from demur.runs import digest
-from demur.types import Conversation, Prompt, Site, SteeringVector
-
-READS = ("letter", "text")
+from demur.prompts.sets import builtin_sets
+from demur.types import Conversation, Site, SteeringVector
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,6 @@ class FittedVector:
 
     vector: SteeringVector
     nulls: tuple[SteeringVector, ...]
-
-
-def asked(pair: Pair, how: str = "text") -> Conversation:
-    """The pair's question as a user asks it: plain, or with its choices."""
-    text = pair.lettered if how == "letter" else pair.question
-    return attack(Prompt(pair.id, text, "pairs", use=pair.use), "plain")
-
-
-def answers(pair: Pair, how: str = "text") -> tuple[str, str]:
-    """The matching answer and the other."""
-    return (f"({pair.letter}", f"({pair.other_letter}") if how == "letter" else (pair.matching, pair.other)
-
-
-def texts_of(pairs: Sequence[Pair]) -> str:
-    """What a vector's origin says of the pairs it was fitted on: the hash of their texts."""
-    return digest([[p.id, p.question, p.matching, p.other] for p in pairs])
 
 
 def contrasts(
@@ -125,8 +107,7 @@ def fit_vector(
     if reserved or not pairs:
         raise InputError(f"a vector is fitted on fitting pairs; these are {len(pairs)}, some for {reserved}.")
     seen = contrasts(engine, pairs, sites, how, progress)
-    plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
-    streams = engine.activations(plain, list(sites))
+    streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), list(sites))
     norms = {site: streams.median_norm(site) for site in sites}
     origin = {
         "method": f"{method} of contrast pairs",

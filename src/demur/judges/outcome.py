@@ -1,4 +1,4 @@
-"""One outcome for every answer, and their shares (protocol: Outcomes).
+"""One outcome for every answer (protocol: Outcomes).
 
 Order, and why: empty text and loops are incoherent whatever they say ("I cannot I cannot ..."); then the refusal
 rules; then perplexity, which a refusal must pass as well; a coherent refusal is `refused` or `partial` without a
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,10 @@ from demur.errors import InputError
 from demur.judges.coherence import CoherenceBand, Scorer, mean_nll, perplexity_fault, plain_request, repetition
 from demur.judges.refusal import Refusal, refusal
 from demur.judges.topic import OTHERS, WORDS, other_requests, ranks
-from demur.stats import clustered_share, paired_difference
-from demur.types import OUTCOMES, Figure, Generation, Outcome, Prompt, Verdict
+from demur.types import Generation, Outcome, Prompt, Verdict
 
 NAME = "rules"
 """The judge's name in verdicts and figures."""
-
-METRICS: dict[Outcome, str] = {
-    "refused": "refusal_rate",
-    "partial": "partial_rate",
-    "complied": "compliance_rate",
-    "off-topic": "off_topic_rate",
-    "incoherent": "incoherent_rate",
-    "undecided": "undecided_rate",
-}
 
 _SOURCES = ("phrases.py", "refusal.py", "coherence.py", "topic.py", "outcome.py")
 
@@ -145,48 +134,3 @@ class _Case:
                 "rank": self.rank,
             },
         )
-
-
-def outcome_shares(verdicts: Sequence[Verdict]) -> dict[Outcome, float]:
-    """The share of every outcome over all n verdicts; they sum to 1. Raises InputError on none."""
-    if not verdicts:
-        raise InputError("no verdicts: shares need at least one")
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    return {outcome: counts[outcome] / len(verdicts) for outcome in OUTCOMES}
-
-
-def outcome_figures(
-    verdicts: Sequence[Verdict], arm: str, set: str, clusters: Sequence[Hashable] | None = None
-) -> list[Figure]:
-    """The six rates of an arm on a set, each with its Wilson interval.
-
-    clusters: the request of each answer, where one request may have several; wider intervals follow.
-    """
-    found = []
-    for outcome, share in outcome_shares(verdicts).items():
-        n = len(verdicts)
-        hits = [v.outcome == outcome for v in verdicts]
-        _, low, high = clustered_share(hits, range(n) if clusters is None else clusters)
-        found.append(Figure(arm, "", set, METRICS[outcome], share, n, "answers", low, high, verdicts[0].judge))
-    return found
-
-
-def outcome_deltas(
-    a: Sequence[Verdict],
-    b: Sequence[Verdict],
-    clusters: Sequence[Hashable],
-    arm: str,
-    versus: str,
-    set: str,
-    n_boot: int = 2000,
-    seed: int = 0,
-) -> list[Figure]:
-    """rate(a) - rate(b) for the six rates; row i of a and b answers the same request, clusters[i]."""
-    if len(a) != len(b):
-        raise InputError(f"{len(a)} and {len(b)} verdicts do not pair up; align both arms by request")
-    found = []
-    for outcome, name in METRICS.items():
-        left, right = ([float(v.outcome == outcome) for v in arm_verdicts] for arm_verdicts in (a, b))
-        value, low, high = paired_difference(left, right, clusters, n_boot, seed)
-        found.append(Figure(arm, versus, set, name, value, len(a), "paired answers", low, high, a[0].judge))
-    return found

@@ -1,0 +1,45 @@
+"""Multiple-choice items, scored by the log-likelihood of each choice, through the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from demur.engines.base import Engine
+from demur.evaluation.cached import cached
+from demur.interventions import Intervention
+from demur.runs import Journal, score_key, source_hash
+from demur.types import Item
+
+
+def right_items(
+    engine: Engine,
+    items: Sequence[Item],
+    intervention: Intervention | None,
+    journal: Journal | None,
+    batch: int,
+    spec: dict[str, object],
+) -> list[bool]:
+    """Whether each item came out right: the likeliest choice is gold; of a lone choice, greedy decoding gives it."""
+    sources = source_hash()
+    right: list[bool] = []
+    for start in range(0, len(items), batch):
+        some = items[start : start + batch]
+
+        def make(rows: Sequence[int], _keys: Sequence[str], some: Sequence[Item] = some) -> list[list[float]]:
+            scored = engine.items([some[i] for i in rows], intervention)
+            # A lone choice is stored as (1 or 0) for whether greedy decoding gives it.
+            return [[float(c[0].greedy)] if len(c) == 1 else [one.total for one in c] for c in scored]
+
+        found, _ = cached(
+            lambda row, batch, some=some: score_key(engine.fingerprint, some[row], spec, sources, batch=batch),
+            len(some),
+            engine.fingerprint.dtype,
+            journal.scores if journal is not None else lambda _: {},
+            make,
+            journal.add_scores if journal is not None else lambda _: {},
+        )
+        right += [
+            values[0] == 1.0 if len(item.choices) == 1 else values.index(max(values)) == item.gold
+            for item, values in zip(some, found, strict=True)
+        ]
+    return right

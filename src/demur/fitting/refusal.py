@@ -1,0 +1,101 @@
+"""The one way to a model's refusal direction: given, read from a file, or fitted and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from demur.attacks import plainly
+from demur.directions.artifact import load_direction
+from demur.engines.base import WhiteBoxEngine
+from demur.errors import NoDirection, NoRefusal
+from demur.fitting.cache import cached_fit
+from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.prompts.sets import PromptSets, builtin_sets
+from demur.types import Direction
+
+LOOSE = Bounds(max_kl=0.4, min_induced=-2.0)
+"""For the bundled model: no candidate of its keeps the papers' 0.1 and 0 (docs/decisions/0005)."""
+LOOSE_MODELS = ("smollm2-refuser",)
+
+
+@dataclass(frozen=True)
+class DirectionConfig:
+    """How the refusal direction is searched for: a coarse grid by default, minutes on two cores."""
+
+    n: int | None = 36
+    """Fitting prompts of each kind; None: all."""
+    choose: int | None = 12
+    """Validation prompts of each kind that candidates are chosen on."""
+    grid: Grid = field(default_factory=lambda: Grid(layer_step=3, positions=(-1,)))
+    """Which layers and positions are tried."""
+    bounds: Bounds | None = None
+    """What a candidate may cost; None: the papers' bounds (looser ones for the bundled model)."""
+
+    def bounds_for(self, model: str) -> Bounds:
+        """The bounds that hold for a model."""
+        if self.bounds is not None:
+            return self.bounds
+        return LOOSE if model in LOOSE_MODELS else Bounds()
+
+
+FULL = DirectionConfig(n=None, choose=32, grid=Grid())
+"""Every candidate, on all prompts."""
+
+
+def fit_refusal_direction(
+    engine: WhiteBoxEngine,
+    config: DirectionConfig | None = None,
+    prompts: PromptSets | None = None,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
+) -> Fit:
+    """Fit the refusal direction on fitting prompts and choose it on validation prompts (Arditi et al. 2406.11717).
+
+    prompts: the user's own, harmful and plain; built-in ones when left out. folder: where the fit is cached for the
+    next time. Raises NoRefusal when the model refuses too few of the prompts or all, NoDirection when no candidate is
+    within the bounds.
+    """
+    config, prompts = config or DirectionConfig(), prompts or builtin_sets()
+    parts = [plainly(prompts.take(kind, use, n)) for use, n in (("fit", config.n), ("validation", config.choose))
+             for kind in ("harmful", "plain")]  # fmt: skip
+    bounds = config.bounds_for(engine.name)
+    origin = {"prompts": prompts.name, "search": asdict(replace(config, bounds=bounds))}
+    texts = [[conversation.prompt.text for conversation in part] for part in parts]
+
+    def make() -> Fit:
+        return choose_direction(engine, *parts, grid=config.grid, bounds=bounds, origin=origin,
+                                progress=lambda done, total: progress("trying directions", done, total))  # fmt: skip
+
+    return cached_fit(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+
+
+def refusal_direction(
+    engine: WhiteBoxEngine,
+    given: Direction | str | Path | None = None,
+    prompts: PromptSets | None = None,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
+) -> Direction:
+    """The direction that was given, in memory or as a file of this model; else the one that
+    `fit_refusal_direction` finds with its defaults. Every experiment comes by its direction here."""
+    if isinstance(given, Direction):
+        return given
+    if given is not None:
+        return load_direction(given, engine.fingerprint.weights)
+    return fit_refusal_direction(engine, None, prompts, folder, progress).direction
+
+
+def direction_or_why(
+    engine: WhiteBoxEngine,
+    given: Direction | str | Path | None = None,
+    prompts: PromptSets | None = None,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
+) -> tuple[Direction | None, list[str]]:
+    """`refusal_direction`, or None and a line that says why, for a model that has none within the bounds."""
+    try:
+        return refusal_direction(engine, given, prompts, folder, progress), []
+    except (NoDirection, NoRefusal) as problem:
+        return None, [f"This model has no refusal direction: {problem}"]

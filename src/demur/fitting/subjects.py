@@ -1,0 +1,151 @@
+"""What an audit is of: steering vectors at doses, or any one intervention; from names, files and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from demur.directions.difference import random_like
+from demur.directions.exchange import ENDINGS, read_vector
+from demur.directions.vectors import check_fits, steering_vector
+from demur.engines.base import WhiteBoxEngine
+from demur.errors import DemurError, InputError
+from demur.evaluation.evaluator import Progress, silent
+from demur.fitting.behaviours import cached_behaviour, with_length
+from demur.interventions import Intervention, add, at
+from demur.interventions.expression import read_steer
+from demur.prompts.pairs import behaviour
+from demur.types import Direction, Site, SteeringVector
+
+FIT = "fit:"
+"""Before a behaviour's name: a vector that is fitted on the spot."""
+
+Audited = SteeringVector | Direction | Intervention | str | Path
+"""What can be audited: a value, a vector file in any known format, fit:BEHAVIOUR, or what --steer takes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited: a steering vector at doses, or any one intervention."""
+
+    name: str
+    steer: Callable[[float], Intervention]
+    vector: SteeringVector | None = None
+    """None for what is no vector: a clamp, a conditional intervention. It is audited as it is, at multiplier 1."""
+
+    def doses(self, multipliers: Sequence[float]) -> tuple[float, ...]:
+        """Those of the multipliers that it takes."""
+        return tuple(multipliers) if self.vector is not None else (1.0,)
+
+
+def subject(name: str, vector: SteeringVector, where: str = "from-last") -> Subject:
+    """A vector as CAA uses it: added from the last prompt token on."""
+    return Subject(name, lambda dose: at(where, add(vector, dose)), vector)
+
+
+def as_it_is(name: str, intervention: Intervention) -> Subject:
+    """Any intervention as a subject."""
+    return Subject(name, lambda _dose: intervention)
+
+
+def random_subjects(like: SteeringVector, n: int, seed: int = 0) -> list[Subject]:
+    """n random directions with the vector's length at each of its sites."""
+    made = []
+    for i in range(n):
+        vectors = {site: random_like(value, 1000 * (seed + 1) + 10 * i + k)
+                   for k, (site, value) in enumerate(sorted(like.vectors.items()))}  # fmt: skip
+        made.append(subject(f"random {i}", steering_vector(vectors, {"random": i, "seed": seed}, like.norms)))
+    return made
+
+
+def named(given: Mapping[str, Audited] | Sequence[str | Path]) -> dict[str, Audited]:
+    """Subjects by name: a mapping as it is; of a sequence each text is NAME=WHAT, or WHAT, named by its file or itself.
+
+    Raises InputError for none, and for a name that occurs twice.
+    """
+    if isinstance(given, Mapping):
+        found = dict(given)
+    else:
+        found = {}
+        for text in map(str, given):
+            name, _, what = text.rpartition("=")
+            name = name or _own_name(what)
+            if name in found:
+                raise InputError(f"two subjects are named {name!r}; give them names of their own, as other=FILE.")
+            found[name] = what
+    if not found:
+        raise InputError("there is nothing to audit; give a vector at least.")
+    return found
+
+
+def _own_name(what: str) -> str:
+    if what.startswith(FIT):
+        return what.rpartition(":")[2]
+    return Path(what).stem if _is_file(what) else what
+
+
+def _is_file(what: str | Path) -> bool:
+    return isinstance(what, Path) or (Path(what).suffix.lower() in ENDINGS and ":" not in what)
+
+
+def subjects_from(
+    engine: WhiteBoxEngine,
+    given: Mapping[str, Audited] | Sequence[str | Path],
+    length: float | None = None,
+    sites: Sequence[Site] = (),
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> list[Subject]:
+    """Subjects from values, files and names (`named`).
+
+    length: give each vector, at each of its sites, this length relative to the median activation norm there; None: as
+    they are. sites: where fit:BEHAVIOUR stands; none: the input of the middle block. folder: where fitted vectors are
+    cached for the next time. Files are read before anything is fitted. Raises InputError for sites without anything to
+    fit there, BadVector for a vector that does not fit the model.
+    """
+    told = named(given)
+    fits = {name: what.removeprefix(FIT) for name, what in told.items()
+            if isinstance(what, str) and what.startswith(FIT)}  # fmt: skip
+    if sites and not fits:
+        raise InputError(f"--site {sites[0]} says where fit:BEHAVIOUR stands, and nothing is fitted; leave it out.")
+    for what in fits.values():
+        behaviour(what, "fit")
+    read = {name: _read(engine, name, what) for name, what in told.items() if name not in fits}
+    found = []
+    for name in told:
+        one = cached_behaviour(engine, fits[name], sites, folder, progress) if name in fits else read[name]
+        if isinstance(one, Subject):
+            found.append(one)
+        else:
+            found.append(subject(name, one if length is None else with_length(engine, one, length)))
+    return found
+
+
+def _read(engine: WhiteBoxEngine, name: str, what: Audited) -> Subject | SteeringVector:
+    if isinstance(what, (str, Path)):
+        if not _is_file(what):
+            return as_it_is(name, read_steer(str(what), engine.n_layers, engine.fingerprint.weights))
+        what = read_vector(what, engine.fingerprint.weights)
+    if isinstance(what, Direction):
+        what = SteeringVector({what.site: what.vector}, {what.site: what.norm}, what.origin)
+    if not isinstance(what, SteeringVector):
+        return as_it_is(name, what)
+    check_fits(what, engine.d_model, engine.n_layers, engine.name)
+    return what
+
+
+def measurable(subjects: Sequence[Subject]) -> tuple[dict[str, str], list[str]]:
+    """Of each vector that says which behaviour it was fitted for, that behaviour; and a line for each whose pairs
+    cannot be read here."""
+    found, lacking = {}, []
+    for s in subjects:
+        origin = {} if s.vector is None else s.vector.origin
+        what = origin.get("behaviour") or dict(origin.get("of") or {}).get("behaviour")
+        if isinstance(what, str):
+            try:
+                behaviour(what, "test")
+                found[s.name] = what
+            except DemurError as problem:
+                lacking.append(f"{s.name} is not scored on its behaviour: {problem}")
+    return found, lacking
