@@ -4,8 +4,10 @@ The root re-exports the public API (docs/api.md); each name is imported when it 
 loads neither torch nor transformers. Everything else is private by convention.
 """
 
+import ast
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -64,3 +66,32 @@ if TYPE_CHECKING:
     from demur.types import Prompt as Prompt
     from demur.types import Site as Site
     from demur.types import SteeringVector as SteeringVector
+
+
+def _homes() -> dict[str, tuple[str, str]]:
+    """Exported name -> its module and its name there, read off the imports above: they are the one list."""
+    block = next(
+        node for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.If)
+    )
+    return {
+        alias.asname: (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if alias.asname
+    }
+
+
+_HOMES = _homes()
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'demur' has no attribute {name!r}")
+    module, own = _HOMES[name]
+    return getattr(import_module(module), own)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
