@@ -58,7 +58,7 @@ def log_odds(
         raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
              "engine": asdict(engine.fingerprint), "sources": source_hash(), "read": read}  # fmt: skip
-    keys = [digest({**about, "intervention": spec_of(one)}) for one in interventions]
+    keys = [digest({**about, "intervention": spec_of(one, engine.n_layers)}) for one in interventions]
     salted = engine.fingerprint.dtype != "fp32"
     if salted:
         # In bf16 the numbers depend on what is measured beside them (`measure.answer`).

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from demur.engines.base import Engine, Request
-from demur.interventions import Intervention
+from demur.interventions import Intervention, bound
 from demur.judges.outcome import OutcomeJudge
 from demur.runs import Journal, as_asked, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
 from demur.types import Conversation, Decoding, Generation, Item, Verdict
@@ -129,7 +129,7 @@ def answer(
 
     progress gets (rows done, rows in all, rows just made).
     """
-    specs = {id(r.intervention): spec_of(r.intervention) for r in requests}
+    specs = {id(r.intervention): spec_of(r.intervention, engine.n_layers) for r in requests}
     sources = source_hash()
     plain = [
         generation_key(
@@ -172,15 +172,16 @@ def answer(
     return answers
 
 
-def spec_of(intervention: Intervention | None) -> dict[str, object]:
-    """An intervention's spec in keys; none, or one without sites, is {"op": "none"}."""
+def spec_of(intervention: Intervention | None, n_layers: int) -> dict[str, object]:
+    """An intervention's spec in keys, as the model runs it; none, or one without sites, is {"op": "none"}."""
+    intervention = bound(intervention, n_layers)
     return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()
 
 
 def _right(
     engine: Engine, items: Sequence[Item], intervention: Intervention | None, journal: Journal | None
 ) -> list[bool]:
-    spec, sources = spec_of(intervention), source_hash()
+    spec, sources = spec_of(intervention, engine.n_layers), source_hash()
     right: list[bool] = []
     for start in range(0, len(items), BATCH):
         batch = items[start : start + BATCH]

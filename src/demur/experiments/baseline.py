@@ -19,7 +19,7 @@ from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Bench, Table
 from demur.fitting.cache import kept
 from demur.fitting.candidates import Fit, Grid, fit_direction
-from demur.interventions import Intervention, ablate_everywhere, add
+from demur.interventions import Intervention, ablate, add
 from demur.judges.outcome import rules_hash
 from demur.prompts.builtin import builtin, builtin_items
 from demur.runs import SOURCE_ROOMS, digest, source_hash
@@ -208,13 +208,13 @@ def arms_of(direction: Direction, dose: float, n_layers: int, randoms: int) -> l
     arms = [
         Arm("unsteered"),
         Arm("add", add(direction, dose, True)),
-        Arm("ablate", ablate_everywhere(direction, n_layers)),
+        Arm("ablate", ablate(direction)),
     ]
     for seed in range(randoms):
         noise = Direction(random_like(direction.vector, seed), direction.site, direction.norm, {"random": seed})
         arms += [
             Arm(f"random add {seed}", add(noise, dose, True)),
-            Arm(f"random ablate {seed}", ablate_everywhere(noise, n_layers)),
+            Arm(f"random ablate {seed}", ablate(noise)),
         ]
     return arms
 
@@ -301,4 +301,4 @@ def pooled_random(table: Table) -> list[Figure]:
 def steering(study_: Study, n_layers: int) -> dict[str, Intervention]:
     """The study's two interventions, for writing down as specs."""
     direction = study_.fit.direction
-    return {"add": add(direction, study_.dose, True), "ablate": ablate_everywhere(direction, n_layers)}
+    return {"add": add(direction, study_.dose, True), "ablate": ablate(direction)}

@@ -18,7 +18,7 @@ from demur.evaluation.evaluator import Arm, Bench, Table
 from demur.experiments.baseline import endpoints, plainly, spread
 from demur.features.controls import Match, activity, dosed, match, matched
 from demur.fitting.doses import Doses
-from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
+from demur.interventions import Intervention, ablate, add, clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
 from demur.saes import SAE
 from demur.types import Conversation, Direction, FeatureSet, Figure, Site
@@ -83,12 +83,12 @@ def necessity(
     engine = _proving(bench, randoms)
     seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "suppress": multiply_features(features, saes, factor),
-        "suppress without direction": multiply_features(features, saes, factor, without=direction.vector),
-        "ablate": ablate_everywhere(direction, engine.n_layers),
+        "suppress": multiply_features(features, factor, saes),
+        "suppress without direction": multiply_features(features, factor, saes, without=direction.vector),
+        "ablate": ablate(direction),
     }
     if minimal is not None:
-        arms["suppress minimal"] = multiply_features(minimal[0], saes, minimal[1])
+        arms["suppress minimal"] = multiply_features(minimal[0], minimal[1], saes)
     drawn = matched(features, seen, randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
@@ -121,12 +121,12 @@ def sufficiency(
     engine = _proving(bench, randoms)
     seen = activity(engine, plainly(builtin("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "clamp": clamp_features(features, saes, value),
-        "clamp without direction": clamp_features(features, saes, value, without=direction.vector),
+        "clamp": clamp_features(features, value, saes=saes),
+        "clamp without direction": clamp_features(features, value, saes=saes, without=direction.vector),
         "add": add(direction, ADDED, True),
     }
     if minimal is not None:
-        arms["clamp minimal"] = clamp_features(minimal, saes, value)
+        arms["clamp minimal"] = clamp_features(minimal, value, saes=saes)
     drawn = matched(features, seen, randoms)
     controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
                 for i, control in enumerate(drawn)}  # fmt: skip

@@ -71,7 +71,7 @@ def effects(
     talks = plainly(spread(builtin("harmful", "validation"), n))
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
-        found = _changes(bench, [multiply_features(s, saes, f) for s in sets for f in factors], talks, "complied", run)
+        found = _changes(bench, [multiply_features(s, f, saes) for s in sets for f in factors], talks, "complied", run)
         each = [found[i : i + len(factors)] for i in range(0, len(found), len(factors))]
         return [max(gain - broken for gain, broken in some) for some in each]
 
@@ -89,7 +89,7 @@ def unlikely(
     base = float(openings.scores(engine, talks).mean())
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
-        return [base - float(openings.scores(engine, talks, multiply_features(s, saes, factor)).mean()) for s in sets]
+        return [base - float(openings.scores(engine, talks, multiply_features(s, factor, saes)).mean()) for s in sets]
 
     return effect
 
@@ -183,7 +183,7 @@ def choose_factor(
     for size, some in (kept := _prefixes(features, sizes)).items():
         for factor in factors:
             name = f"suppress {size} by {factor:g}" if sizes else f"suppress {factor:g}"
-            arms[size, factor] = Arm(name, multiply_features(some, saes, factor))
+            arms[size, factor] = Arm(name, multiply_features(some, factor, saes))
     talks = plainly(spread(builtin("harmful", "validation"), n))
     return _chosen(bench, kept, arms, "validation harmful", talks, "complied", run, enough)
 
@@ -205,7 +205,7 @@ def choose_value(
         unit = unit_of(bench.engine, some)
         for value in values:
             name = f"clamp {size} at {value:g}r" if sizes else f"clamp {value:g}r"
-            arms[size, value * unit] = Arm(name, clamp_features(some, saes, value * unit))
+            arms[size, value * unit] = Arm(name, clamp_features(some, value * unit, saes=saes))
     harmful = spread(builtin("harmful", "validation"), n)
     talks = [attack(prompt, family) for family in attacks for prompt in harmful]
     return _chosen(bench, kept, arms, "validation attacked", talks, "refused", run)

@@ -19,7 +19,7 @@ from demur.experiments.baseline import fit_refusal, plainly, size_for
 from demur.experiments.vector_audit import Subject, as_it_is, subject
 from demur.fitting.edits import steered
 from demur.fitting.vectors import FittedVector, fit_vector, texts_of
-from demur.interventions.expression import read_steer
+from demur.interventions import parse_steer
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import balanced, behaviour
 from demur.runs import SOURCE_ROOMS, digest, source_hash
@@ -101,7 +101,7 @@ def subjects_from(
             check_fits(vector, engine.d_model, engine.n_layers, engine.model.name)
             read[name] = vector
         else:
-            read[name] = as_it_is(name, read_steer(what, engine.n_layers, engine.fingerprint.weights))
+            read[name] = as_it_is(name, parse_steer(what, engine.fingerprint.weights))
     here = sites or [Site(engine.n_layers // 2, "pre")]
     found = []
     for name, what in told:
