@@ -112,7 +112,7 @@ def test_a_vector_that_is_none(refuses, model, spec, numbers, words):
         ("[]", "an intervention spec is an object with an 'op'"),
         (
             '{"op": "ad"}',
-            "no intervention op named 'ad'; known: add, at, chain, clamp, patch, project. Did you mean 'add'?",
+            "no intervention op named 'ad'; known: ablate, add, at, chain, clamp, patch, project. Did you mean 'add'?",
         ),
         ('{"op": "add"}', "an add spec needs deltas"),
         ('{"op": "add", "deltas": {"1.everywhere": [1, 2]}}', "'1.everywhere' is not a site; write LAYER.POINT"),
@@ -140,7 +140,7 @@ def test_a_spec_or_a_direction_that_is_not_there(refuses, model, tmp_path):
 )
 def test_steering_that_means_nothing(refuses, model, text):
     line = refuses("generate", model, "hi", "--steer", text, "--dtype", "fp32")
-    assert f"--steer {text!r} is neither a .json spec nor OP:DIRECTION[:DOSE]; write add:FILE.safetensors:1.0r" in line
+    assert f"steer {text!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r" in line
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_steering_that_means_nothing(refuses, model, text):
         ("add:{}:lots", "the dose 'lots' is not a number"),
         ("add:{}:nan", "nan is not a finite number"),
         ("add:{}:1e60", "not a finite number"),
-        ("ablate:{}:1r", "a relative dose goes with add only"),
-        ("scale:{}:0.5r", "a relative dose goes with add only"),
+        ("ablate:{}:1r", "a relative dose goes with add and clamp only"),
+        ("scale:{}:0.5r", "a relative dose goes with add and clamp only"),
     ],
 )
 def test_a_dose_that_means_nothing(refuses, model, direction, steer, words):

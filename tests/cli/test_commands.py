@@ -11,8 +11,7 @@ from tests.planted import Planted
 from demur.directions.artifact import load_direction
 from demur.experiments.baseline import Size
 from demur.fitting.candidates import Candidate, Grid
-from demur.interventions import Context, write_spec
-from demur.interventions.expression import read_steer
+from demur.interventions import Context, parse_steer, write_spec
 from demur.models.families import FAMILIES
 from demur.runs import read_results
 from demur.types import Direction, Site
@@ -88,7 +87,7 @@ def test_generate_answers(demur, model):
 def test_generate_steers_side_by_side(demur, model, direction, tmp_path, steer):
     if steer == "{}":
         direction_ = load_direction(direction)
-        write_spec(read_steer(f"ablate:{direction}", 3), path := tmp_path / "steer.json")
+        write_spec(parse_steer(f"ablate:{direction}"), path := tmp_path / "steer.json")
         assert direction_.vector.numel() == 32
     else:
         path = direction
@@ -128,13 +127,13 @@ def test_steering_in_words_is_steering_in_code(direction):
     }
     context = Context(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.long))
     for text, length in cases.items():
-        made = read_steer(text.format(direction), 3)
+        made = parse_steer(text.format(direction))
         assert made.sites == {Site(1)}
         x = made.edit(torch.zeros(1, 1, 32), Site(1), context)
         torch.testing.assert_close(x[0, 0], length * loaded.vector)
-    assert read_steer(f"scale:{direction}:0.5", 3).sites == {Site(1)}
-    assert len(read_steer(f"ablate:{direction}", 3).sites) == 9
-    assert read_steer(f"add:{direction}:0", 3).sites == frozenset()
+    assert parse_steer(f"scale:{direction}:0.5").sites == {Site(1)}
+    assert len(parse_steer(f"ablate:{direction}").bind(3).sites) == 9
+    assert parse_steer(f"add:{direction}:0").sites == frozenset()
 
 
 def test_direction_show_says_what_the_file_holds(demur, direction, weights):

@@ -262,6 +262,7 @@ def arms(loaded: Any, sae_of: Any) -> dict[str, Arm]:
         "dose 0": Arm(chain(add(steer, 0.0), ablate(unit, everything, 0.0), scale(unit, 1.0)), []),
         "add": Arm(add(steer, 1.5), added),
         "ablate": Arm(ablate(unit, everything), [(site, stretch(0.0)) for site in everything]),
+        "ablate everywhere": Arm(ablate(unit), [(site, only("after-first", stretch(0.0))) for site in everything]),
         "scale": Arm(scale(unit, -1.5), [(extra, stretch(-1.5))]),
         "top layer": Arm(add(SteeringVector({Site(last, "post"): v}), 1.5), [(Site(last, "post"), plus(v))]),
         "chain": Arm(

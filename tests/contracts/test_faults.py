@@ -1,6 +1,7 @@
 """Contract: inputs are untouched, hooks are gone after a failure, and no number that is not finite is scored."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from demur.engines import hf
 from demur.engines.base import Request
 from demur.errors import NonFinite, OutOfRoom
-from demur.interventions import Context, add, at, chain
+from demur.interventions import Context, Intervention, add, at, chain
 from demur.interventions.affine import Add
 from demur.models.hooks import registered
 from demur.types import Decoding, Item, Prompt, Site, SteeringVector
@@ -23,26 +24,27 @@ def test_an_edit_leaves_its_input_untouched(tiny, arms_of):
     for name, arm in arms_of(loaded).items():
         if arm.intervention is None:
             continue
-        for site in arm.intervention.sites:
+        intervention = arm.intervention.bind(loaded.n_layers)
+        for site in intervention.sites:
             x = torch.randn(2, 7, loaded.d_model)
             before = x.clone()
-            new = arm.intervention.edit(x, site, context)
+            new = intervention.edit(x, site, context)
             assert x.equal(before), name
             assert new.shape == x.shape
 
 
 @dataclass(frozen=True, eq=False)
-class Breaks:
+class Breaks(Intervention):
     """Fails at a site, on the pass chosen."""
 
     site: Site
     calls: list[int]
-    reach: str = "all"
+    reaches: str = "all"
     after: int = 0
 
-    @property
-    def sites(self):
-        return frozenset([self.site])
+    @cached_property
+    def reach(self):
+        return self.reaches
 
     def edit(self, resid: Any, site: Site, context: Context):
         if resid.shape[1] == 1 and resid.shape[0] == 1 and not len(self.calls) and context.positions[0, 0] == 0:
@@ -54,15 +56,6 @@ class Breaks:
 
     def shape(self):
         return ("breaks", id(self))
-
-    def stack(self, others):
-        return self
-
-    def to(self, like):
-        return self
-
-    def spec(self):
-        return {"op": "breaks"}
 
 
 @pytest.mark.parametrize("reach", ["all", "last", "generated"])

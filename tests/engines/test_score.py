@@ -14,7 +14,7 @@ ARMS = {
     "unsteered": None,
     "add": STEER,
     "generated": at("generated", STEER),
-    "from-last": chain(at("from-last", STEER), ablate(Direction(V / V.norm(), Site(2, "attn_out"), 1.0))),
+    "from-last": chain(at("from-last", STEER), ablate(Direction(V / V.norm(), Site(2), 1.0), [Site(2, "attn_out")])),
     "late": at("from-last", STEER),
     "last 3": at("last", STEER, 3),
 }

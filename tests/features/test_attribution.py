@@ -6,7 +6,7 @@ from demur.errors import BadSpec, BadVector, InputError
 from demur.features import attribute, attribution
 from demur.features.attribution import FEWEST
 from demur.features.cosine import cosines
-from demur.interventions import ablate_everywhere, patch
+from demur.interventions import ablate, patch
 from demur.saes import decoder_rows, encode, error
 from demur.types import Direction, Site
 
@@ -21,7 +21,7 @@ def test_on_a_linear_model_attributions_are_the_exact_effects(mock, talks, sae):
     sites = [Site(1, "post"), Site(2, "mid")]
     saes = {site: sae(site, 16, 40, seed=i) for i, site in enumerate(sites)}
     found = attribute(mock, talks, saes, mock.direction, steps=3, per_site=None, positions="last")
-    steer = ablate_everywhere(mock.direction, mock.n_layers)
+    steer = ablate(mock.direction)
     assert len(found.conversations) == len(talks)
     for i, c in enumerate(talks):
         before, after = mock.activations([c], sites), mock.activations([c], sites, None, steer)
@@ -51,7 +51,7 @@ def one_hot(one):
 def test_tokens_and_metrics_are_those_of_the_two_runs(bent, talks, sae):
     engine, direction = bent
     found = attribute(engine, talks, {Site(1): sae(Site(1))}, direction, steps=2)
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     before, after = engine.last_logits(found.conversations), engine.last_logits(found.conversations, steer)
     assert found.refusal.equal(before.argmax(-1))
     assert found.jailbroken.equal(after.argmax(-1))
@@ -68,7 +68,7 @@ def test_attributions_of_one_site_add_up_to_what_its_stream_does(bent, talks, wh
     change of m when the whole stream at the site is replaced."""
     engine, direction = bent
     found = attribute(engine, talks[:4], {site: whole(site)}, direction, 150, None, "all")
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     for i, c in enumerate(found.conversations):
         x, y = (engine.activations([c], [site], None, s).tensors[site][0] for s in (None, steer))
         moved, plain = (m_of(engine.last_logits([c], s), found_of(found, i)) for s in (patch({site: y - x}), None))
@@ -80,7 +80,7 @@ def test_latents_and_the_error_together_add_up_for_any_sae(bent, talks, sae):
     engine, direction = bent
     site, c = Site(1, "post"), talks[0]
     one = sae(site, kind="topk", k=6)
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     found = attribute(engine, talks, {site: one}, direction, 150, None, "all")
     i = [k.prompt.id for k in found.conversations].index("p0")
     x, y = (engine.activations([c], [site], None, s).tensors[site][0] for s in (None, steer))
@@ -154,7 +154,7 @@ def test_moving_the_best_latents_takes_the_model_from_refusing(gentle, sae):
     site = Site(1)
     one = sae(site, n=96)
     found = attribute(engine, talks, {site: one}, direction, 10, None, "all")
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     for i, c in enumerate(found.conversations):
         values = found.totals(site)[i]
         for sign in (1, -1):

@@ -6,7 +6,7 @@ import torch
 
 from demur.errors import InputError
 from demur.features import Pair, attribute, exact
-from demur.interventions import ablate_everywhere
+from demur.interventions import ablate
 from demur.saes import decode, encode, error
 from demur.types import Direction, Site
 
@@ -26,7 +26,7 @@ def test_effects_are_those_of_swapping_the_latent_and_keeping_the_error(case, mo
     done = exact(engine, found, saes, direction, pairs)
     assert done.pairs == tuple(pairs)
     assert done.seconds > 0
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     for pair, effect in zip(pairs, done.effects.tolist(), strict=True):
         c, one = found.conversations[pair.prompt], saes[pair.site]
         x, y = (engine.activations([c], [pair.site], None, s).tensors[pair.site][0] for s in (None, steer))

@@ -35,7 +35,7 @@ def close(a, b):
 @given(streams, vectors)
 def test_ablation_removes_the_projection_and_only_that(x, v):
     r = towards(v)
-    new = run(ablate(r), x)
+    new = run(ablate(r, [SITE]), x)
     close(new @ r.vector, torch.zeros(2, 5))
     close(new, x - (x @ r.vector)[..., None] * r.vector)
 
@@ -43,8 +43,8 @@ def test_ablation_removes_the_projection_and_only_that(x, v):
 @quick
 @given(streams, vectors)
 def test_ablation_is_idempotent_and_equals_scaling_by_zero(x, v):
-    once = run(ablate(towards(v)), x)
-    close(run(ablate(towards(v)), once), once)
+    once = run(ablate(towards(v), [SITE]), x)
+    close(run(ablate(towards(v), [SITE]), once), once)
     assert run(scale(towards(v), 0.0), x).equal(once)
 
 
@@ -52,7 +52,7 @@ def test_ablation_is_idempotent_and_equals_scaling_by_zero(x, v):
 @given(streams, vectors, st.floats(-3, 3, width=32))
 def test_ablating_a_share_scales_the_component_by_the_rest(x, v, dose):
     r = towards(v)
-    close(run(ablate(r, dose=dose), x) @ r.vector, (1 - dose) * (x @ r.vector))
+    close(run(ablate(r, [SITE], dose), x) @ r.vector, (1 - dose) * (x @ r.vector))
     close(run(scale(r, dose), x), x + (dose - 1) * (x @ r.vector)[..., None] * r.vector)
 
 
@@ -69,8 +69,8 @@ def test_adding_and_taking_away_is_the_identity(x, v, dose):
 def test_a_chain_acts_in_order(x, v, w):
     r = towards(v)
     added = add(SteeringVector({SITE: w}), 1.0)
-    close(run(chain(added, ablate(r)), x) @ r.vector, torch.zeros(2, 5))
-    close(run(chain(ablate(r), added), x) @ r.vector, (w @ r.vector).expand(2, 5))
+    close(run(chain(added, ablate(r, [SITE])), x) @ r.vector, torch.zeros(2, 5))
+    close(run(chain(ablate(r, [SITE]), added), x) @ r.vector, (w @ r.vector).expand(2, 5))
 
 
 def test_a_dose_of_zero_and_a_factor_of_one_have_no_sites():
@@ -79,6 +79,7 @@ def test_a_dose_of_zero_and_a_factor_of_one_have_no_sites():
         add(r, 0.0),
         add(r, 0.0, relative=True),
         ablate(r, dose=0.0),
+        ablate(r, [SITE, OTHER], dose=0.0),
         scale(r, 1.0),
         scale(r, 1.0, [SITE, OTHER]),
     ]
@@ -110,14 +111,14 @@ def test_a_direction_counts_whatever_its_length_even_when_its_square_leaves_floa
     v = torch.arange(1.0, D + 1)
     v = v / v.norm()
     x = torch.randn(2, 5, D)
-    close(run(ablate(Direction(v * size, SITE, 1.0)), x), run(ablate(Direction(v, SITE, 1.0)), x))
+    close(run(ablate(Direction(v * size, SITE, 1.0), [SITE]), x), run(ablate(Direction(v, SITE, 1.0), [SITE]), x))
     steer = add(SteeringVector({SITE: v * size}, {SITE: 2.0}), 1.0, relative=True)
     close(run(steer, torch.zeros(2, 5, D))[0, 0], 2 * v)
 
 
 def test_the_vector_given_is_copied_so_that_changing_it_later_changes_nothing():
     v, r = torch.ones(D), torch.eye(D)[0].clone()
-    both = chain(add(SteeringVector({SITE: v}), 1.0), ablate(Direction(r, SITE, 1.0)))
+    both = chain(add(SteeringVector({SITE: v}), 1.0), ablate(Direction(r, SITE, 1.0), [SITE]))
     before = run(both, torch.ones(2, 5, D))
     v.mul_(7)
     r.copy_(torch.eye(D)[3])

@@ -27,7 +27,7 @@ def rows():
         chain(),
         shared,
         scale(towards(6), 3.0),
-        ablate(towards(7)),
+        ablate(towards(7), [A]),
         chain(at("last", add(towards(1), 2.0), 2), scale(towards(2), -1.0)),
         chain(at("last", add(towards(3), 1.0), 2), scale(towards(4), 0.5)),
         chain(at("last", add(towards(3), 1.0), 3), scale(towards(4), 0.5)),

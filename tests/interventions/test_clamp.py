@@ -16,9 +16,9 @@ from demur.interventions import (
     from_spec,
     multiply,
     multiply_features,
+    parse_steer,
     splice,
 )
-from demur.interventions.expression import read_steer
 from demur.saes import decode, encode, load_sae, save_features, save_sae
 from demur.types import Feature, FeatureSet, Site
 
@@ -308,8 +308,8 @@ def found(random_sae, tmp_path):
 def test_a_feature_set_is_clamped_site_by_site(found):
     features, saes = found
     for arm, change in (
-        (clamp_features(features, saes, [1.0, 2.0, 3.0]), clamp),
-        (multiply_features(features, saes, [1.0, 2.0, 3.0]), multiply),
+        (clamp_features(features, [1.0, 2.0, 3.0], saes=saes), clamp),
+        (multiply_features(features, [1.0, 2.0, 3.0], saes=saes), multiply),
     ):
         assert arm.sites == {SITE, OTHER}
         x = stream(3, 5)
@@ -318,7 +318,7 @@ def test_a_feature_set_is_clamped_site_by_site(found):
             first = (CONTEXT.positions == 0)[..., None]
             assert bool(first.any())
             close(moved, torch.where(first, x, alone))
-    dropped = clamp_features(features, saes, 4.0, keep_error=False)
+    dropped = clamp_features(features, 4.0, saes=saes, keep_error=False)
     alone = at("after-first", clamp(saes[SITE], [7], 4.0, keep_error=False))
     close(dropped.edit(x, SITE, CONTEXT), alone.edit(x, SITE, CONTEXT))
 
@@ -326,25 +326,25 @@ def test_a_feature_set_is_clamped_site_by_site(found):
 def test_a_feature_set_wants_its_own_saes(found, random_sae):
     features, saes = found
     with pytest.raises(BadFile, match=r"no SAE for the features at 2.mlp_out; known: 1.pre"):
-        clamp_features(features, {SITE: saes[SITE]}, 1.0)
+        clamp_features(features, 1.0, saes={SITE: saes[SITE]})
     with pytest.raises(BadFile, match=r"features at 1.pre are of an SAE with sha256 \w{12}, not of .*; give theirs"):
-        multiply_features(features, {**saes, SITE: random_sae("relu")}, 1.0)
+        multiply_features(features, 1.0, saes={**saes, SITE: random_sae("relu")})
     with pytest.raises(BadFile, match=r"sha256 \(none\)"):
-        clamp_features(FeatureSet(features.features), saes, 1.0)
+        clamp_features(FeatureSet(features.features), 1.0, saes=saes)
     with pytest.raises(BadSpec, match="2 values for 3 latents"):
-        clamp_features(features, saes, [1.0, 2.0])
+        clamp_features(features, [1.0, 2.0], saes=saes)
 
 
 def test_steering_by_features_in_words_is_steering_in_code(found, tmp_path):
     features, saes = found
     path = save_features(features, tmp_path / "features.json")
     for text, arm in {
-        "clamp:{}:12": clamp_features(features, saes, 12.0),
-        "clamp:{}:-1.5": clamp_features(features, saes, -1.5),
-        "suppress:{}": multiply_features(features, saes, 0.0),
-        "suppress:{}:-1": multiply_features(features, saes, -1.0),
+        "clamp:{}:12": clamp_features(features, 12.0, saes=saes),
+        "clamp:{}:-1.5": clamp_features(features, -1.5, saes=saes),
+        "suppress:{}": multiply_features(features, 0.0, saes=saes),
+        "suppress:{}:-1": multiply_features(features, -1.0, saes=saes),
     }.items():
-        assert read_steer(text.format(path), 3).spec() == arm.spec()
+        assert parse_steer(text.format(path)).spec() == arm.spec()
 
 
 def test_a_relative_clamp_is_of_the_streams_norms_and_the_number_of_latents(found, tmp_path):
@@ -353,8 +353,8 @@ def test_a_relative_clamp_is_of_the_streams_norms_and_the_number_of_latents(foun
     norms = {site: 10.0 + i for i, site in enumerate(sites)}
     path = save_features(replace(features, origin={**features.origin, "norms": norms}), tmp_path / "features.json")
     unit = sum(norms.values()) / len(norms) / len(features.features) ** 0.5
-    arm = clamp_features(features, saes, 0.5 * unit)
-    assert read_steer(f"clamp:{path}:0.5r", 3).spec() == arm.spec()
+    arm = clamp_features(features, 0.5 * unit, saes=saes)
+    assert parse_steer(f"clamp:{path}:0.5r").spec() == arm.spec()
 
 
 @pytest.mark.parametrize(
@@ -373,15 +373,15 @@ def test_a_relative_clamp_is_of_the_streams_norms_and_the_number_of_latents(foun
 def test_a_bad_steer_on_features_is_refused(found, tmp_path, text, message):
     path = save_features(found[0], tmp_path / "features.json")
     with pytest.raises((BadSpec, BadFile), match=message):
-        read_steer(text.format(path), 3)
+        parse_steer(text.format(path))
 
 
 def test_without_a_direction_nothing_is_added_along_it(random_sae):
     one, x = random_sae("jumprelu"), stream(3, 5)
     r = torch.nn.functional.normalize(torch.randn(D, generator=torch.Generator().manual_seed(5)), dim=0)
     features = FeatureSet((Feature(SITE, 3), Feature(SITE, 7)), {SITE: one.sha256})
-    moved = run(multiply_features(features, {SITE: one}, -2.0, without=r), x) - x
-    whole = run(multiply_features(features, {SITE: one}, -2.0), x) - x
+    moved = run(multiply_features(features, -2.0, saes={SITE: one}, without=r), x) - x
+    whole = run(multiply_features(features, -2.0, saes={SITE: one}), x) - x
     close(moved @ r, torch.zeros(3, 5), 1e-4)
     close(moved, whole - (whole @ r)[..., None] * r, 1e-4)
 
@@ -390,7 +390,7 @@ def test_rows_that_leave_different_directions_out_are_not_stacked_as_one(random_
     one, x = random_sae("relu"), stream(3, 5)
     features = FeatureSet((Feature(SITE, 3),), {SITE: one.sha256})
     asides = [None, torch.eye(D)[0], torch.eye(D)[1]]
-    parts = [clamp_features(features, {SITE: one}, 4.0, without=aside) for aside in asides]
+    parts = [clamp_features(features, 4.0, saes={SITE: one}, without=aside) for aside in asides]
     together = compile_batch(parts, CONTEXT, x)[SITE](x)
     for row, part in enumerate(parts):
         close(together[row : row + 1], run(part, x[row : row + 1], CONTEXT.rows(torch.tensor([row]))), 1e-5)
@@ -400,6 +400,6 @@ def test_a_direction_is_left_out_only_with_the_error_kept(random_sae):
     one = random_sae("relu")
     features = FeatureSet((Feature(SITE, 3),), {SITE: one.sha256})
     with pytest.raises(BadSpec, match="keep the error"):
-        clamp_features(features, {SITE: one}, 2.0, keep_error=False, without=torch.ones(D))
+        clamp_features(features, 2.0, saes={SITE: one}, keep_error=False, without=torch.ones(D))
     with pytest.raises(BadVector, match="width 5"):
-        clamp_features(features, {SITE: one}, 2.0, without=torch.ones(5))
+        clamp_features(features, 2.0, saes={SITE: one}, without=torch.ones(5))

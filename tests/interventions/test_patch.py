@@ -5,7 +5,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from demur.errors import BadSpec, BadVector
-from demur.interventions import Context, add, at, chain, compile_batch, from_spec, patch, patched_until
+from demur.interventions import Context, add, at, chain, compile_batch, from_spec, patch
 from demur.types import Site, SteeringVector
 
 SITE, OTHER = Site(0), Site(1, "mid")
@@ -86,8 +86,8 @@ def test_the_deltas_given_are_copied():
 def test_the_last_position_of_a_patch_is_found_inside_wrappers():
     short, long = patch({SITE: deltas(3)}), patch({SITE: deltas(2), OTHER: deltas(8)})
     plain = add(SteeringVector({SITE: torch.ones(D)}), 1.0)
-    assert [patched_until(arm) for arm in (None, plain, chain(), short, long)] == [0, 0, 0, 3, 8]
-    assert patched_until(chain(plain, at("generated", chain(short, long)))) == 8
+    assert [arm.until for arm in (plain, chain(), short, long)] == [0, 0, 3, 8]
+    assert chain(plain, at("generated", chain(short, long))).until == 8
 
 
 @pytest.mark.parametrize(

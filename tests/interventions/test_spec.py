@@ -17,12 +17,14 @@ R = Direction(V / V.norm(), Site(3, "mid"), 7.0)
 EVERY = {
     "add": add(SteeringVector({Site(0): V, Site(12, "mlp_out"): -V}), 0.3),
     "add relative": add(R, 1.5, relative=True),
-    "ablate": ablate(R),
-    "ablate everywhere": ablate(R, everywhere(4)),
+    "ablate": ablate(R, [R.site]),
+    "ablate everywhere": ablate(R, dose=0.7),
+    "ablate everywhere, inside": chain(at("prompt", ablate(R))),
+    "ablate at sites": ablate(R, everywhere(4)),
     "scale": scale(R, -0.7),
     "nothing": scale(R, 1.0),
     "at": at("last", add(R, 2.0), 4),
-    "chain": chain(at("from-last", ablate(R)), chain(), at("prompt", chain(add(R, -1.0), scale(R, 2.0)))),
+    "chain": chain(at("from-last", ablate(R, [R.site])), chain(), at("prompt", chain(add(R, -1.0), scale(R, 2.0)))),
     "empty": chain(),
 }
 
@@ -32,9 +34,11 @@ def test_a_spec_goes_through_json_and_back_exactly(name, tmp_path):
     made = EVERY[name]
     again = from_spec(json.loads(json.dumps(made.spec(), allow_nan=False)))
     assert again.spec() == made.spec()
+    (again, made) = (again.bind(4), made.bind(4))
     assert (again.sites, again.reach, again.shape()) == (made.sites, made.reach, made.shape())
-    write_spec(made, tmp_path / "a.json")
-    assert read_spec(tmp_path / "a.json").spec() == made.spec()
+    assert again.spec() == made.spec()
+    write_spec(EVERY[name], tmp_path / "a.json")
+    assert read_spec(tmp_path / "a.json").spec() == EVERY[name].spec()
     if isinstance(made, type(EVERY["add"])):
         assert all(again.deltas[site].equal(delta) for site, delta in made.deltas.items())  # pyright: ignore
 
@@ -88,16 +92,22 @@ def flip(record):
         (lambda r: r.update(sites=3), "needs sites"),
         (lambda r: r.update(sites=[[1]]), "is not a site"),
         (lambda r: r.pop("gain"), "needs gain"),
-        (lambda r: r.update(op="melt"), "no .* op named 'melt'; known: add, at, chain, clamp, patch, project"),
+        (lambda r: r.update(op="melt"), "no .* op named 'melt'; known: ablate, add, at, chain, clamp, patch, project"),
         (lambda r: r.update(op=["add"]), "no intervention op named"),
         (lambda r: r.pop("op"), "an object with an 'op'"),
-        (lambda r: r.update(op="at"), "needs 'where'"),
+        (lambda r: r.update(op="at"), "needs where"),
         (lambda r: r.update(op="at", where="first", inner={"op": "chain", "parts": []}), "no positions named 'first'"),
-        (lambda r: r.update(op="at", where=["last"], inner={"op": "chain", "parts": []}), "needs where: the name"),
-        (lambda r: r.update(op="at", where="last", k="2", inner={"op": "chain", "parts": []}), "k: a number of tokens"),
+        (
+            lambda r: r.update(op="at", where=["last"], inner={"op": "chain", "parts": []}),
+            "an at spec needs where: a text",
+        ),
+        (
+            lambda r: r.update(op="at", where="last", k="2", inner={"op": "chain", "parts": []}),
+            "needs k: a whole number",
+        ),
         (lambda r: r.update(op="at", where="last", k=0, inner={"op": "chain", "parts": []}), "k counts tokens"),
-        (lambda r: r.update(op="chain"), "needs 'parts'"),
-        (lambda r: r.update(op="chain", parts=5), "'parts' of op 'chain' is a list, not int"),
+        (lambda r: r.update(op="chain"), "needs parts"),
+        (lambda r: r.update(op="chain", parts=5), r"a chain spec needs parts: \[\w+, ...\]"),
         (lambda r: r.update(op="chain", parts=[5]), "an object with an 'op'"),
         (lambda r: r.update(op="add"), "needs deltas"),
         (lambda r: r.update(op="add", deltas={"1.pre": "abc"}), "a tensor in a spec is a list"),

@@ -42,13 +42,13 @@ def run_spec(spec: dict[str, Any], out: Path) -> None:
     from demur.attacks import get
     from demur.engines.hf import HFEngine
     from demur.experiments.evaluate import evaluate as run_evaluation
-    from demur.interventions.expression import read_steer
+    from demur.interventions import parse_steer
     from demur.prompts.load import load
 
     wraps = {name: get(name) for name in dict.fromkeys(["plain", *spec["attacks"]])}
     rows = load(spec["prompts"], spec.get("use") or None, spec["limit"])
     engine = HFEngine(spec["model"], spec["dtype"])
-    steer = read_steer(spec["steer"], engine.n_layers, engine.fingerprint.weights) if spec["steer"] else None
+    steer = parse_steer(spec["steer"], engine.fingerprint.weights) if spec["steer"] else None
     if steer is not None:
         engine.check(steer)
     with progress() as bar:

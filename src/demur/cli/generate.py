@@ -28,7 +28,7 @@ def generate(
     from demur.engines.base import Request
     from demur.engines.hf import HFEngine
     from demur.errors import InputError
-    from demur.interventions.expression import read_steer
+    from demur.interventions import parse_steer
     from demur.types import Decoding, Prompt
 
     if not prompt.strip():
@@ -38,7 +38,7 @@ def generate(
     conversation = wrap(Prompt("prompt", prompt, "command line"))
     requests = [Request(conversation)]
     if steer:
-        intervention = read_steer(steer, engine.n_layers, engine.fingerprint.weights)
+        intervention = parse_steer(steer, engine.fingerprint.weights)
         requests.append(Request(conversation, intervention, "steered"))
     decoding = Decoding(max_new_tokens, temperature, top_p, seed)
     panels = []

@@ -17,7 +17,7 @@ from torch import Tensor
 from demur.engines.prefill import Prefill, Seat
 from demur.engines.rows import Row, check_length
 from demur.errors import NonFinite
-from demur.interventions import Context, compile_batch, patched_until
+from demur.interventions import Context, compile_batch
 from demur.models.attention import Pass, Store
 from demur.models.forward import forward
 from demur.models.hooks import sound
@@ -181,7 +181,7 @@ class _Step:
     def __init__(self, model: LoadedModel, rows: Sequence[Row], store: Store):
         self.model, self.rows, self.store = model, rows, store
         self.like = next(model.model.parameters())
-        self.settled = [max(row.prompt_length, patched_until(row.intervention)) for row in rows]
+        self.settled = [max(row.prompt_length, row.intervention.until if row.intervention else 0) for row in rows]
         self.edits = None
 
     def changed(self) -> None:

@@ -16,7 +16,7 @@ from demur.engines.decode import Answer, Decoder, Progress
 from demur.engines.rows import Row, answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
 from demur.engines.score import Continuation, score
 from demur.errors import BadVector, InputError, OutOfRoom
-from demur.interventions import Context, Intervention
+from demur.interventions import Context, Intervention, bound, bound_each
 from demur.models.hooks import check_site
 from demur.models.load import LoadedModel, load
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Item, Site
@@ -49,7 +49,7 @@ class HFEngine:
 
     def check(self, intervention: Intervention | None) -> None:
         """UnknownName or BadVector unless the intervention fits this model."""
-        if intervention is None:
+        if (intervention := bound(intervention, self.n_layers)) is None:
             return
         like = torch.zeros(1, 1, self.d_model)
         context = Context(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.long))
@@ -63,14 +63,20 @@ class HFEngine:
                     f"fit it on this model."
                 ) from error
 
+    def _fitting(self, interventions: Sequence[Intervention | None]) -> list[Intervention | None]:
+        """Each as this model runs it, checked."""
+        found = bound_each(interventions, self.n_layers)
+        for one in {id(one): one for one in found}.values():
+            self.check(one)
+        return found
+
     @torch.inference_mode()
     def generate(
         self, requests: Sequence[Request], decoding: Decoding, progress: Progress | None = None
     ) -> list[Generation]:
         """Answers in the order of the requests; open assistant turns are played first, turn by turn."""
-        for intervention in {id(r.intervention): r.intervention for r in requests}.values():
-            self.check(intervention)
-        requests = list(requests)
+        steers = self._fitting([r.intervention for r in requests])
+        requests = [replace(r, intervention=steer) for r, steer in zip(requests, steers, strict=True)]
         while True:
             turns = {i: turn for i, r in enumerate(requests) if (turn := open_turn(r.conversation)) is not None}
             if not turns:
@@ -108,9 +114,7 @@ class HFEngine:
     @torch.inference_mode()
     def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
         """Log-probability of each token of each answer after its conversation (the prefill included)."""
-        steers = one_each(intervention, len(pairs))
-        for steer in {id(steer): steer for steer in steers}.values():
-            self.check(steer)
+        steers = self._fitting(one_each(intervention, len(pairs)))
         rows: dict[int, Row] = {}
         wanted = []
         for (conversation, answer), steer in zip(pairs, steers, strict=True):
@@ -123,7 +127,7 @@ class HFEngine:
     @torch.inference_mode()
     def items(self, items: Sequence[Item], intervention: Intervention | None = None) -> list[list[Scored]]:
         """Each choice of each item as plain text after the query, a space between them."""
-        self.check(intervention)
+        (intervention,) = self._fitting([intervention])
         wanted = []
         for item in items:
             context = tuple(plain_tokens(self.model, item.query))
@@ -140,9 +144,7 @@ class HFEngine:
         self, conversations: Sequence[Conversation], intervention: Steering = None
     ) -> Float[Tensor, "n vocab"]:
         """Logits of the first answer token [n, vocab], float32, under one intervention for all or one for each."""
-        steers = one_each(intervention, len(conversations))
-        for steer in {id(steer): steer for steer in steers}.values():
-            self.check(steer)
+        steers = self._fitting(one_each(intervention, len(conversations)))
         rows = [row_of(self.model, c, steer) for c, steer in zip(conversations, steers, strict=True)]
         return collect.last_logits(self.model, rows)
 
@@ -154,7 +156,7 @@ class HFEngine:
         intervention: Intervention | None = None,
     ) -> Float[Tensor, "n openings"]:
         """Log-probability that the answer begins with each opening [n, openings]."""
-        self.check(intervention)
+        (intervention,) = self._fitting([intervention])
         rows = [row_of(self.model, c) for c in conversations]
         wanted = [
             Continuation(row.tokens, opening, row.label, len(row.tokens) - row.prompt_length, intervention)
@@ -174,7 +176,7 @@ class HFEngine:
     ) -> Activations:
         """The stream at `sites` [n, tokens or tail, d_model] as the intervention leaves it there, with its mask."""
         self._check_sites(sites)
-        self.check(intervention)
+        (intervention,) = self._fitting([intervention])
         rows = [row_of(self.model, c, intervention) for c in conversations]
         return collect.activations(self.model, rows, sites, tail)
 

@@ -27,7 +27,7 @@ from demur.activations.store import Activations, joined
 from demur.engines.base import Metric, Request, Scored, Steering, Streams
 from demur.engines.rows import filled, one_each, open_turn
 from demur.errors import BadVector, InputError, NonFinite, UnknownName
-from demur.interventions import Context, Intervention, compile_batch
+from demur.interventions import Context, Intervention, bound, compile_batch
 from demur.types import Conversation, Decoding, Direction, EngineFingerprint, Generation, Item, Message, Prompt, Site
 
 VOCAB, END, GAIN = 512, 0, 0.05
@@ -90,7 +90,7 @@ class MockEngine:
         fixed: Mapping[Site, Tensor] | None = None,
     ) -> tuple[Tensor, dict[Site, Tensor]]:
         """Final stream at the last token [d_model], and the stream at `sites` [1, tokens, d_model]."""
-        fixed = fixed or {}
+        fixed, steer = fixed or {}, bound(steer, self.n_layers)
         for site in (*sites, *fixed, *(steer.sites if steer else ())):
             if not 0 <= site.layer < self.n_layers:
                 raise UnknownName(f"mock has no layer {site.layer}; known: 0 to {self.n_layers - 1}.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,18 +161,7 @@ def _prompt_key(row: Row) -> object:
     """Rows of equal key leave the common prefix alike."""
     if row.intervention is None or late(row.intervention):
         return 0
-    return id(row.intervention), row.prompt_length if _counts_back(row.intervention.shape()) else 0
-
-
-def _counts_back(shape: tuple[Any, ...]) -> bool:
-    """Whether its edits may depend on where the prompt ends; taken to be so for operations not known here."""
-    if shape[0] in ("add", "project", "clamp", "patch"):
-        return False
-    if shape[0] == "chain":
-        return any(_counts_back(part) for part in shape[1:])
-    if shape[0] == "at":
-        return shape[1] == "last" or _counts_back(shape[3])
-    return True
+    return id(row.intervention), row.prompt_length if row.intervention.counts_back else 0
 
 
 def _common_prefix(rows: Sequence[Row]) -> tuple[int, ...]:

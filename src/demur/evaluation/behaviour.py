@@ -61,7 +61,7 @@ def log_odds(
         raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
              "engine": asdict(engine.fingerprint), "sources": source_hash(), "read": read}  # fmt: skip
-    specs = [spec_of(one) for one in interventions]
+    specs = [spec_of(one, engine.n_layers) for one in interventions]
 
     def make(rows: Sequence[int], _keys: Sequence[str]) -> list[list[float]]:
         sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]

@@ -16,7 +16,7 @@ from typing import Any
 from demur.engines.base import Engine, Request
 from demur.evaluation.cached import cached
 from demur.evaluation.items import right_items
-from demur.interventions import Intervention
+from demur.interventions import Intervention, bound
 from demur.judges.base import Judge
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import Journal, as_asked, digest, generation_key, source_hash, verdict_key
@@ -91,7 +91,12 @@ class Evaluator:
         found: dict[str, list[bool]] = {}
         for index, arm in enumerate(arms):
             found[arm.name] = right_items(
-                self.engine, items, arm.intervention, self.journal, BATCH, spec_of(arm.intervention)
+                self.engine,
+                items,
+                arm.intervention,
+                self.journal,
+                BATCH,
+                spec_of(arm.intervention, self.engine.n_layers),
             )
             self.progress("scoring items", index + 1, len(arms))
         return found
@@ -134,7 +139,7 @@ def answer(
 
     progress gets (rows done, rows in all, rows just made).
     """
-    specs = {id(r.intervention): spec_of(r.intervention) for r in requests}
+    specs = {id(r.intervention): spec_of(r.intervention, engine.n_layers) for r in requests}
     sources = source_hash()
 
     def key_of(row: int, batch: str, some: Sequence[Request]) -> str:
@@ -173,6 +178,7 @@ def _nothing(_: object) -> dict[str, Any]:
     return {}
 
 
-def spec_of(intervention: Intervention | None) -> dict[str, object]:
-    """An intervention's spec in keys; none, or one without sites, is {"op": "none"}."""
+def spec_of(intervention: Intervention | None, n_layers: int) -> dict[str, object]:
+    """An intervention's spec in keys, as the model runs it; none, or one without sites, is {"op": "none"}."""
+    intervention = bound(intervention, n_layers)
     return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()

@@ -26,7 +26,7 @@ from demur.fitting.choice import Choice
 from demur.fitting.doses import DIRECTION_DOSES, choose_dose
 from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
-from demur.interventions import ablate_everywhere, add, write_spec
+from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets, spread
 from demur.reports.overview import baseline_overview
@@ -113,7 +113,7 @@ def baseline(
         chosen = choose(evaluator, config)
         table = measure(evaluator, config, chosen)
         items = builtin_items("test")[: config.items]
-        arms = [arm for arm in arms_of(chosen, engine.n_layers, config.randoms)
+        arms = [arm for arm in arms_of(chosen, config.randoms)
                 if arm.name in ("unsteered", "add", "ablate", "random add 0")]  # fmt: skip
         right = {arm.removesuffix(" add 0"): ok for arm, ok in evaluator.score(arms, items).items()}
         figures = [
@@ -163,7 +163,7 @@ def measure(evaluator: Evaluator, config: BaselineConfig, chosen: Chosen) -> Tab
     Random directions stand on the sets of the primary endpoints, whose controls they are; the first on all.
     """
     sets = held_out_sets(evaluator.prompts, chosen.ranking.best, config.n)
-    arms = arms_of(chosen, evaluator.engine.n_layers, config.randoms)
+    arms = arms_of(chosen, config.randoms)
     first = [arm for arm in arms if not arm.name.startswith("random") or arm.name == "random add 0"]
     table = dict(evaluator.run(first, sets))
     for prefix, name in (("random add", "attacked"), ("random ablate", "harmful")):
@@ -174,19 +174,19 @@ def measure(evaluator: Evaluator, config: BaselineConfig, chosen: Chosen) -> Tab
     return table
 
 
-def arms_of(chosen: Chosen, n_layers: int, randoms: int) -> list[Arm]:
+def arms_of(chosen: Chosen, randoms: int) -> list[Arm]:
     """unsteered, add, ablate, and norm-matched random directions for both."""
     direction, dose = chosen.fit.direction, chosen.dose.key
     arms = [
         Arm("unsteered"),
         Arm("add", add(direction, dose, True)),
-        Arm("ablate", ablate_everywhere(direction, n_layers)),
+        Arm("ablate", ablate(direction)),
     ]
     for seed in range(randoms):
         noise = Direction(random_like(direction.vector, seed), direction.site, direction.norm, {"random": seed})
         arms += [
             Arm(f"random add {seed}", add(noise, dose, True)),
-            Arm(f"random ablate {seed}", ablate_everywhere(noise, n_layers)),
+            Arm(f"random ablate {seed}", ablate(noise)),
         ]
     return arms
 

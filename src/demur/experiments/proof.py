@@ -19,7 +19,7 @@ from demur.evaluation.evaluator import Arm, Evaluator
 from demur.experiments.baseline import held_out_sets
 from demur.features.controls import Match, activity, dosed, match, matched
 from demur.fitting.doses import Doses
-from demur.interventions import Intervention, ablate_everywhere, add, clamp_features, multiply_features
+from demur.interventions import Intervention, ablate, add, clamp_features, multiply_features
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import spread
 from demur.saes import SAE
@@ -99,9 +99,9 @@ def necessity(
     config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "suppress": multiply_features(features, saes, factor),
-        "suppress without direction": multiply_features(features, saes, factor, without=direction.vector),
-        "ablate": ablate_everywhere(direction, engine.n_layers),
+        "suppress": multiply_features(features, factor, saes),
+        "suppress without direction": multiply_features(features, factor, saes, without=direction.vector),
+        "ablate": ablate(direction),
     }
     if minimal is not None:
         arms["suppress minimal"] = multiply_features(minimal.features, saes, minimal.factor)
@@ -134,8 +134,8 @@ def sufficiency(
     config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "clamp": clamp_features(features, saes, value),
-        "clamp without direction": clamp_features(features, saes, value, without=direction.vector),
+        "clamp": clamp_features(features, value, saes=saes),
+        "clamp without direction": clamp_features(features, value, saes=saes, without=direction.vector),
         "add": add(direction, ADDED, True),
     }
     if minimal is not None:

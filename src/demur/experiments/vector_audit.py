@@ -19,7 +19,6 @@ from demur.analysis.fail_if import violations
 from demur.analysis.power import detectable
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.analysis.verdicts import ALPHA, verdict
-from demur.attacks import get
 from demur.directions.artifact import tensor_hash
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, unknown
@@ -32,16 +31,15 @@ from demur.experiments.audit_report import audit_page, summarise
 from demur.experiments.baseline import held_out_sets
 from demur.experiments.run import open_run
 from demur.fitting.attack_ranking import rank_attacks
-from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, refusal_gradients
+from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
 from demur.fitting.subjects import Audited, Subject, measurable, named, random_subjects, subjects_from
 from demur.prompts.builtin import builtin_items
-from demur.prompts.pairs import behaviour
 from demur.prompts.sets import PromptSets
 from demur.reports.overview import audit_overview
 from demur.reports.result import Result
 from demur.runs import digest
-from demur.types import Decoding, Direction, Figure, Site, SteeringVector, Table, arm_name
+from demur.types import Decoding, Direction, Figure, Table, arm_name
 
 
 @dataclass(frozen=True)

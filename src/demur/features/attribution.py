@@ -40,7 +40,7 @@ from demur.features.record import (
     on_sae,
     origin_of,
 )
-from demur.interventions import ablate_everywhere
+from demur.interventions import ablate
 from demur.saes import SAE, decoder_rows, encode_some
 from demur.types import Conversation, Direction, FeatureSet, Site
 
@@ -129,7 +129,7 @@ def attribute(
     if positions not in POSITIONS:
         raise InputError(f"latents are attributed at positions {', '.join(POSITIONS)}, not {positions!r}.")
     latents = {site: _candidates(saes[site], direction, per_site) for site in sorted(saes)}
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     before, after = engine.last_logits(conversations), engine.last_logits(conversations, steer)
     turned = (before.argmax(-1) != after.argmax(-1)).nonzero()[:, 0]
     if len(turned) < FEWEST:

@@ -23,7 +23,7 @@ from demur.engines.base import Engine
 from demur.errors import InputError
 from demur.features.attribution import Attributions, activity, chosen, difference
 from demur.features.record import direction_record
-from demur.interventions import Intervention, ablate_everywhere, patch
+from demur.interventions import Intervention, ablate, patch
 from demur.saes import SAE, decoder_rows
 from demur.types import Direction, Site
 
@@ -67,7 +67,7 @@ def exact(
     """
     started = time.perf_counter()
     _check(attributions, saes, direction, pairs)
-    steer = ablate_everywhere(direction, engine.n_layers)
+    steer = ablate(direction)
     places: dict[int, list[int]] = {}
     for place, pair in enumerate(pairs):
         places.setdefault(pair.prompt, []).append(place)

@@ -19,7 +19,7 @@ from demur.directions.difference import difference_of_means
 from demur.engines.base import Engine
 from demur.errors import InputError, NoDirection
 from demur.fitting.openings import Openings, measure_openings
-from demur.interventions import ablate_everywhere, add
+from demur.interventions import ablate, add
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Direction, Site, SteeringVector
 
@@ -140,7 +140,7 @@ def _score(
     harmless: Sequence[Conversation],
 ) -> Candidate:
     direction = Direction(vector / vector.norm(), site, 1.0)
-    ablation = ablate_everywhere(direction, engine.n_layers)
+    ablation = ablate(direction)
     after = torch.log_softmax(engine.last_logits(harmless, ablation).double(), -1)
     kl = float((before.exp() * (before - after)).sum(-1).mean())
     ablated = float(openings.scores(engine, harmful, ablation).mean())

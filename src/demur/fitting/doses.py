@@ -99,7 +99,7 @@ def refusal_score_drop(
     base = float(openings.scores(engine, talks).mean())
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
-        return [base - float(openings.scores(engine, talks, multiply_features(s, saes, factor)).mean()) for s in sets]
+        return [base - float(openings.scores(engine, talks, multiply_features(s, factor, saes)).mean()) for s in sets]
 
     return effect
 

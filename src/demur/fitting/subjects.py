@@ -13,8 +13,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import DemurError, InputError
 from demur.evaluation.evaluator import Progress, silent
 from demur.fitting.behaviours import cached_behaviour, with_length
-from demur.interventions import Intervention, add, at
-from demur.interventions.expression import read_steer
+from demur.interventions import Intervention, add, at, parse_steer
 from demur.prompts.pairs import behaviour
 from demur.types import Direction, Site, SteeringVector
 
@@ -125,7 +124,7 @@ def subjects_from(
 def _read(engine: WhiteBoxEngine, name: str, what: Audited) -> Subject | SteeringVector:
     if isinstance(what, (str, Path)):
         if not _is_file(what):
-            return as_it_is(name, read_steer(str(what), engine.n_layers, engine.fingerprint.weights))
+            return as_it_is(name, parse_steer(str(what), engine.fingerprint.weights))
         what = read_vector(what, engine.fingerprint.weights)
     if isinstance(what, Direction):
         what = SteeringVector({what.site: what.vector}, {what.site: what.norm}, what.origin)

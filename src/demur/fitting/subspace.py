@@ -17,7 +17,7 @@ from demur.directions.subspace import by_category, first, orthonormal
 from demur.engines.base import Engine
 from demur.errors import InputError, unknown
 from demur.fitting.openings import Openings
-from demur.interventions import Intervention, ablate_everywhere, chain
+from demur.interventions import Intervention, ablate, chain
 from demur.types import Conversation, Direction, Site, Subspace
 
 CONSTRUCTIONS = ("categories", "iterative")
@@ -49,7 +49,7 @@ class FittedSubspace:
 
 def ablated(subspace: Subspace, n_layers: int) -> Intervention:
     """Full ablation of every direction of a subspace."""
-    return chain(*(ablate_everywhere(d, n_layers) for d in directions(subspace)))
+    return chain(*(ablate(d) for d in directions(subspace)))
 
 
 def directions(subspace: Subspace) -> list[Direction]:

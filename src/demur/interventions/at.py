@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from demur.errors import BadSpec
-from demur.interventions.affine import ablate, everywhere
-from demur.interventions.base import Context, Intervention, Resid
-from demur.types import Direction, Site
+from demur.interventions.base import Context, Resid
+from demur.interventions.intervention import Intervention
+from demur.types import Site
 
 WHERE = ("all", "prompt", "generated", "from-last", "last", "after-first")
 
 
 @dataclass(frozen=True, eq=False)
-class At:
+class At(Intervention, op="at"):
     """`inner`, at the positions that `where` names.
 
     all; prompt: the templated prompt; generated: everything after it, a prefilled answer included;
@@ -26,22 +27,22 @@ class At:
     the first token, whose activations are massive in many models (Sun et al. 2402.17762).
     """
 
-    inner: Intervention
     where: str
-    k: int = 1
+    k: int
+    inner: Intervention
 
-    @property
-    def sites(self) -> frozenset[Site]:
-        """The inner intervention's."""
-        return self.inner.sites
-
-    @property
+    @cached_property
     def reach(self) -> str:
         """The earliest position it acts on."""
         if self.where == "generated" or self.inner.reach == "generated":
             return "generated"
         from_last = self.where == "from-last" or (self.where == "last" and self.k == 1)
         return "last" if from_last or self.inner.reach == "last" else "all"
+
+    @cached_property
+    def counts_back(self) -> bool:
+        """So does the place of the last tokens."""
+        return self.where == "last" or self.inner.counts_back
 
     def edit(self, resid: Resid, site: Site, context: Context) -> Resid:
         """The inner edit where it applies, the stream as it was elsewhere."""
@@ -67,21 +68,11 @@ class At:
             return positions >= start - 1
         return (positions < start) & (positions >= start - self.k)
 
-    def shape(self) -> tuple[Any, ...]:
-        """Where, and the inner shape."""
-        return ("at", self.where, self.k, self.inner.shape())
-
-    def stack(self, others: Sequence[Any]) -> At:
-        """Stacks the inner interventions."""
-        return type(self)(self.inner.stack([other.inner for other in others]), self.where, self.k)
-
-    def to(self, like: Tensor) -> At:
-        """Converts the inner intervention."""
-        return type(self)(self.inner.to(like), self.where, self.k)
-
-    def spec(self) -> dict[str, Any]:
-        """Where, and the inner spec."""
-        return {"op": "at", "where": self.where, "k": self.k, "inner": self.inner.spec()}
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> At:
+        """`At` from its spec, in which k may be left out."""
+        made = super().read({"k": 1, **record})
+        return at(made.where, made.inner, made.k)
 
 
 def at(where: str, inner: Intervention, k: int = 1) -> At:
@@ -90,13 +81,4 @@ def at(where: str, inner: Intervention, k: int = 1) -> At:
         raise BadSpec(f"no positions named {where!r}; known: {', '.join(WHERE)}.")
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise BadSpec(f"k counts tokens and is at least 1, not {k!r}.")
-    return At(inner, where, k if where == "last" else 1)
-
-
-def ablate_everywhere(direction: Direction, n_layers: int, dose: float = 1.0) -> Intervention:
-    """The full ablation (Arditi et al. 2406.11717) at block inputs, attention and MLP outputs of all layers.
-
-    It leaves the first token alone: a projection there takes a slice of its massive activation, whatever the
-    direction (docs/decisions/0006).
-    """
-    return at("after-first", ablate(direction, everywhere(n_layers), dose))
+    return At(where, k if where == "last" else 1, inner)

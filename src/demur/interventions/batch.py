@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demur.interventions.base import Context, Intervention
+from demur.interventions.base import Context
+from demur.interventions.intervention import Intervention
 from demur.types import Site
 
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from torch import Tensor
-
-from demur.interventions.base import Context, Intervention, Resid
+from demur.interventions.base import Context, Resid
+from demur.interventions.intervention import Intervention
 from demur.types import Site
-
-_ORDER = ("all", "last", "generated")
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class Chain(Intervention, op="chain"):
     """Applies its parts in order; an empty chain does nothing."""
 
     parts: tuple[Intervention, ...]
 
-    @property
-    def sites(self) -> frozenset[Site]:
-        """All sites of the parts."""
-        return frozenset[Site]().union(*(part.sites for part in self.parts))
-
-    @property
+    @cached_property
     def reach(self) -> str:
         """The earliest of the parts that do anything."""
-        acting = [part.reach for part in self.parts if part.sites]
-        return min(acting, key=_ORDER.index, default="generated")
+        return super().reach if self.sites else "generated"
 
     def edit(self, resid: Resid, site: Site, context: Context) -> Resid:
         """Each part that has the site, in order."""
@@ -37,23 +27,6 @@ class Chain:
             if site in part.sites:
                 resid = part.edit(resid, site, context)
         return resid
-
-    def shape(self) -> tuple[Any, ...]:
-        """The parts' shapes."""
-        return ("chain", *(part.shape() for part in self.parts))
-
-    def stack(self, others: Sequence[Any]) -> Chain:
-        """Stacks part by part."""
-        columns = zip(*(other.parts for other in others), strict=True)
-        return type(self)(tuple(part.stack(column) for part, column in zip(self.parts, columns, strict=True)))
-
-    def to(self, like: Tensor) -> Chain:
-        """Converts every part."""
-        return type(self)(tuple(part.to(like) for part in self.parts))
-
-    def spec(self) -> dict[str, Any]:
-        """The parts' specs, in order."""
-        return {"op": "chain", "parts": [part.spec() for part in self.parts]}
 
 
 def chain(*parts: Intervention) -> Chain:

@@ -17,34 +17,32 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from demur.errors import BadFile, BadSpec, BadVector
-from demur.interventions.affine import number
-from demur.interventions.at import At, at
-from demur.interventions.base import Context, Resid, checked, unit
-from demur.interventions.chain import chain
+from demur.errors import BadSpec, BadVector
+from demur.interventions.base import Context, Resid, checked, number, unit
+from demur.interventions.intervention import Intervention
 from demur.interventions.tensors import pack, unpack
 from demur.saes.chosen import Chosen, choose, widened
 from demur.saes.load import reload_sae
 from demur.saes.operators import decode, encode, indices
 from demur.saes.sae import SAE
-from demur.types import FeatureSet, Site
+from demur.types import Site
 
 Mode = Literal["constant", "multiply"]
 Amount = float | Sequence[float] | Tensor
 """One number for all latents, or one for each."""
 
-_WORDS: dict[Mode, str] = {"constant": "value", "multiply": "factor"}
+WORDS: dict[Mode, str] = {"constant": "value", "multiply": "factor"}
 """Mode -> what one of its numbers is called; a spec says values and factors."""
 
 
 @dataclass(frozen=True, eq=False)
-class Clamp:
+class Clamp(Intervention, op="clamp", counts_back=False):
     """Sets or multiplies latents of one SAE. Made by `clamp`, `multiply` and `splice`.
 
     It keeps the SAE itself only where all of it is needed: for topk, or without the error.
     """
 
-    sites: frozenset[Site]
+    sites_: frozenset[Site]
     """The SAE's site; empty when nothing would change."""
     latents: Tensor
     """Int [m], or [batch, m] where each row has its own."""
@@ -61,7 +59,6 @@ class Clamp:
     whole: SAE | None
     without: Tensor | None = None
     """A unit direction [d_model] that was taken out of the decoder rows."""
-    reach = "all"
 
     def edit(self, resid: Resid, site: Site, context: Context) -> Resid:
         """The stream with its latents changed, computed in float32 or wider, in the stream's dtype.
@@ -121,10 +118,25 @@ class Clamp:
             "op": "clamp",
             "sae": {"source": self.source, "sha256": self.sha256},
             "latents": self.latents.tolist(),
-            f"{_WORDS[self.mode]}s": self.amounts.tolist(),
+            f"{WORDS[self.mode]}s": self.amounts.tolist(),
             "error": "keep" if self.keep_error else "drop",
             **({} if self.without is None else {"without": pack(self.without)}),
         }
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Clamp:
+        """`Clamp` from its spec. Loads the SAE, and raises BadFile when its hash is another than the spec's."""
+        sae, latents, error = record.get("sae"), record.get("latents"), record.get("error")
+        modes: list[Mode] = [mode for mode, word in WORDS.items() if isinstance(record.get(f"{word}s"), list)]
+        if not isinstance(sae, dict) or not all(isinstance(sae.get(key), str) for key in ("source", "sha256")):
+            raise BadSpec("a clamp spec needs sae: {source: folder, sha256: hash}.")
+        if not isinstance(latents, list) or any(type(latent) is not int for latent in latents) or len(modes) != 1:
+            raise BadSpec("a clamp spec needs latents: [index, ...], and values or factors: [number, ...].")
+        if error not in ("keep", "drop"):
+            raise BadSpec(f"a clamp spec needs error: keep or drop, not {str(error)[:40]!r}.")
+        loaded = reload_sae(sae["source"], sae["sha256"])
+        without = unpack(record["without"]) if "without" in record else None
+        return clamped(loaded, latents, record[f"{WORDS[modes[0]]}s"], modes[0], error == "keep", without)
 
 
 def _index(f: Tensor, latents: Tensor) -> Tensor:
@@ -143,7 +155,7 @@ def clamp(sae: SAE, latents: Sequence[int] | Tensor, value: Amount, keep_error: 
     with the error kept, an intervention without sites. Raises BadSpec for a latent that is not there or given twice,
     a number that is not finite, or another number of numbers than latents.
     """
-    return _clamp(sae, latents, value, "constant", keep_error)
+    return clamped(sae, latents, value, "constant", keep_error)
 
 
 def multiply(sae: SAE, latents: Sequence[int] | Tensor, factor: Amount, keep_error: bool = True) -> Clamp:
@@ -152,47 +164,18 @@ def multiply(sae: SAE, latents: Sequence[int] | Tensor, factor: Amount, keep_err
     factor: one number or one a latent; 1 throughout, with the error kept, gives an intervention without sites.
     Raises as `clamp`.
     """
-    return _clamp(sae, latents, factor, "multiply", keep_error)
+    return clamped(sae, latents, factor, "multiply", keep_error)
 
 
 def splice(sae: SAE) -> Clamp:
     """The stream replaced by what the SAE makes of it, decode(encode(x)): no latent changed, the error dropped."""
-    return _clamp(sae, [], [], "constant", keep_error=False)
+    return clamped(sae, [], [], "constant", keep_error=False)
 
 
-def clamp_features(
-    features: FeatureSet,
-    saes: Mapping[Site, SAE],
-    value: Amount,
-    keep_error: bool = True,
-    without: Tensor | None = None,
-) -> At:
-    """`clamp` of every feature, site by site, on all tokens but the first.
-
-    The first token's stream is massive in many models (Sun et al. 2402.17762) and no SAE is trained on it; to move it
-    there breaks every answer.
-
-    value: one number, or one a feature in the set's order. without: a direction [d_model] to take out of the decoder
-    rows, so that nothing is added along it (the error must be kept). Raises as `clamp`, and BadFile when a site has no
-    SAE in `saes`, or not the one that the set's features are of.
-    """
-    return _of_features(features, saes, value, "constant", keep_error, without)
-
-
-def multiply_features(
-    features: FeatureSet,
-    saes: Mapping[Site, SAE],
-    factor: Amount,
-    keep_error: bool = True,
-    without: Tensor | None = None,
-) -> At:
-    """`multiply` of every feature, site by site; otherwise as `clamp_features`."""
-    return _of_features(features, saes, factor, "multiply", keep_error, without)
-
-
-def _clamp(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool, without: Tensor | None = None) -> Clamp:
+def clamped(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool, without: Tensor | None = None) -> Clamp:
+    """`clamp` or `multiply` by name, with a direction that is taken out of the decoder rows (`clamp_features`)."""
     columns = _latents(sae, latents)
-    numbers = torch.tensor(_numbers(amount, len(columns), _WORDS[mode]), dtype=torch.float32)
+    numbers = torch.tensor(numbers_of(amount, len(columns), WORDS[mode]), dtype=torch.float32)
     idle = not len(columns) or (mode == "multiply" and bool(numbers.eq(1).all()))
     chosen = choose(sae, columns)
     if without is not None:
@@ -205,7 +188,7 @@ def _clamp(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool, wi
         without, wide = axis, axis.to(rows)
         chosen = replace(chosen, parts={**chosen.parts, "decoder": rows - (rows @ wide)[:, None] * wide})
     return Clamp(
-        sites=frozenset([] if keep_error and idle else [sae.site]),
+        sites_=frozenset([] if keep_error and idle else [sae.site]),
         latents=columns,
         amounts=numbers.to(chosen.parts["decoder"]),
         mode=mode,
@@ -232,44 +215,11 @@ def _latents(sae: SAE, latents: Any) -> Tensor:
     return columns.clone()
 
 
-def _numbers(amount: Any, count: int, what: str) -> list[float]:
+def numbers_of(amount: Any, count: int, what: str) -> list[float]:
+    """One number for each of `count` latents; BadSpec for another number of numbers, or what is none."""
     given = amount.tolist() if isinstance(amount, Tensor) else amount
     if not isinstance(given, Sequence) or isinstance(given, str):
         return [number(given, what)] * count
     if len(given) != count:
         raise BadSpec(f"{len(given)} {what}s for {count} latents; give one number, or one a latent.")
     return [number(one, what) for one in given]
-
-
-def _of_features(
-    features: FeatureSet, saes: Mapping[Site, SAE], amount: Amount, mode: Mode, keep_error: bool, without: Tensor | None
-) -> At:
-    numbers = _numbers(amount, len(features.features), _WORDS[mode])
-    parts: list[Clamp] = []
-    for site in sorted({feature.site for feature in features.features}):
-        if site not in saes:
-            raise BadFile(f"no SAE for the features at {site}; known: {', '.join(map(str, sorted(saes))) or 'none'}.")
-        if (wanted := features.saes.get(site)) != saes[site].sha256:
-            raise BadFile(
-                f"the features at {site} are of an SAE with sha256 {(wanted or '(none)')[:12]}, not of "
-                f"{saes[site].source or 'this one'} ({saes[site].sha256[:12]}); give theirs."
-            )
-        here = [(f.index, n) for f, n in zip(features.features, numbers, strict=True) if f.site == site]
-        latents, own = [index for index, _ in here], [n for _, n in here]
-        parts.append(_clamp(saes[site], latents, own, mode, keep_error, without))
-    return at("after-first", chain(*parts))
-
-
-def read_clamp(record: dict[str, Any]) -> Clamp:
-    """`Clamp` from its spec. Loads the SAE, and raises BadFile when its hash is another than the spec's."""
-    sae, latents, error = record.get("sae"), record.get("latents"), record.get("error")
-    modes: list[Mode] = [mode for mode, word in _WORDS.items() if isinstance(record.get(f"{word}s"), list)]
-    if not isinstance(sae, dict) or not all(isinstance(sae.get(key), str) for key in ("source", "sha256")):
-        raise BadSpec("a clamp spec needs sae: {source: folder, sha256: hash}.")
-    if not isinstance(latents, list) or any(type(latent) is not int for latent in latents) or len(modes) != 1:
-        raise BadSpec("a clamp spec needs latents: [index, ...], and values or factors: [number, ...].")
-    if error not in ("keep", "drop"):
-        raise BadSpec(f"a clamp spec needs error: keep or drop, not {str(error)[:40]!r}.")
-    loaded = reload_sae(sae["source"], sae["sha256"])
-    without = unpack(record["without"]) if "without" in record else None
-    return _clamp(loaded, latents, record[f"{_WORDS[modes[0]]}s"], modes[0], error == "keep", without)

@@ -1,10 +1,14 @@
-"""One-line steering for the command line: a JSON spec file, OP:DIRECTION[:DOSE[r]], or OP:FEATURES[:NUMBER].
+"""Steering in one line, for the command line and Python: a JSON spec file, or OP:FILE[:DOSE], DOSE being NUMBER[r].
 
 steer.json                         a spec written by demur or by hand
-add:refusal.safetensors:1.5r       add 1.5 times the median activation norm (r: relative)
+add:refusal.safetensors:1.5r       add 1.5 times the median activation norm (r: relative); no dose: 1r
 add:refusal.safetensors:12         add 12 times the unit direction
+add:warmth.gguf:2                  add a steering vector twice, at all its sites (also .svec, .pt, a fitted one);
+                                   no dose: once; r where the vector says activation norms
+add:features.json:0.5r             add half the stream's norm along the sum of the latents' unit decoder rows; no
+                                   dose: 1r; without r: that long
 ablate:refusal.safetensors         remove it at block inputs, attention and MLP outputs of all layers, first token aside
-scale:refusal.safetensors:0.5      halve its component at its own site
+scale:refusal.safetensors:0.5      halve its component at its own site; as ablate, with a vector of one site too
 clamp:features.json:12             hold every latent of a feature set at 12, the SAEs' errors kept
 clamp:features.json:0.3r           ... at 0.3 times the value that moves the stream by its own length
 suppress:features.json             multiply them by 0
@@ -15,73 +19,76 @@ A feature set's SAEs are loaded from the folders in its origin's `saes`, and che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from demur.directions.artifact import load_direction
+from demur.directions.anything import VECTORS, read_any
 from demur.errors import BadSpec
+from demur.interventions.ablate import ablate
 from demur.interventions.affine import add, scale
-from demur.interventions.at import ablate_everywhere
-from demur.interventions.base import Intervention
-from demur.interventions.clamp import clamp_features, multiply_features
+from demur.interventions.feature_sets import clamp_features, multiply_features
+from demur.interventions.intervention import Intervention
 from demur.interventions.spec import read_spec
-from demur.saes.feature_set import load_features, load_saes
-from demur.types import FeatureSet
+from demur.saes.feature_set import load_features
+from demur.types import Direction, FeatureSet, SteeringVector
 
-OPS = ("add", "ablate", "scale")
-FEATURE_OPS = ("clamp", "suppress")
+OPS = ("add", "ablate", "scale", "clamp", "suppress")
+RELATIVE = ("add", "clamp")
+"""Those that take a dose relative to the stream."""
 
 
-def read_steer(text: str, n_layers: int, weights: str | None = None) -> Intervention:
-    """The intervention that `text` names. BadSpec or BadFile with the fix otherwise."""
-    op, _, rest = text.partition(":")
-    if op in FEATURE_OPS and rest:
-        return _on_features(text, op, rest, weights)
+def parse_steer(steer: str | Intervention, weights: str | None = None) -> Intervention:
+    """The intervention that a line names (an intervention is itself). BadSpec or BadFile with the fix otherwise.
+
+    weights: the engine fingerprint's weight hash that the file must have been made with.
+    """
+    if isinstance(steer, Intervention):
+        return steer
+    op, _, rest = steer.partition(":")
     if op not in OPS or not rest:
-        if Path(text).suffix != ".json":
+        if Path(steer).suffix != ".json":
             raise BadSpec(
-                f"--steer {text!r} is neither a .json spec nor OP:DIRECTION[:DOSE]; "
-                f"write add:FILE.safetensors:1.0r, ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
+                f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (or "
+                f"{', '.join(VECTORS[1:])}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
                 f"clamp:FEATURES.json:0.3r or suppress:FEATURES.json."
             )
-        return read_spec(text)
-    path, _, dose = rest.rpartition(":") if ":" in rest and not rest.endswith(".safetensors") else (rest, "", "")
-    direction = load_direction(path, weights)
-    relative = dose.endswith("r")
-    try:
-        strength = float(dose.removesuffix("r")) if dose else 1.0
-    except ValueError:
-        raise BadSpec(f"--steer {text!r}: the dose {dose!r} is not a number (with r for relative).") from None
+        return read_spec(steer)
+    path, dose, relative = _split(steer, op, rest)
+    if op in ("clamp", "suppress"):
+        features = load_features(path, weights)
+        if op == "suppress":
+            return multiply_features(features, dose or 0.0)
+        if dose is None:
+            raise BadSpec(
+                f"steer {steer!r} says no value; write clamp:{path}:0.3r (r: relative to the stream), or a number in "
+                "the latents' units."
+            )
+        return clamp_features(features, dose, relative)
+    what = read_steering(path, weights)
     if op == "add":
-        return add(direction, strength, relative or not dose)
-    if relative:
-        raise BadSpec(f"--steer {text!r}: a relative dose goes with add only.")
-    return ablate_everywhere(direction, n_layers, strength) if op == "ablate" else scale(direction, strength)
+        return add(what, 1.0 if dose is None else dose, relative or (dose is None and not _is_vector(what)))
+    strength = 1.0 if dose is None else dose
+    return ablate(what, dose=strength) if op == "ablate" else scale(what, strength)  # pyright: ignore
 
 
-def _on_features(text: str, op: str, rest: str, weights: str | None) -> Intervention:
-    path, _, given = rest.rpartition(":") if ":" in rest and not rest.endswith(".json") else (rest, "", "")
-    if op == "clamp" and not given:
-        raise BadSpec(
-            f"--steer {text!r} says no value; write clamp:{path}:0.3r (r: relative to the stream), or a number in the "
-            "latents' units."
-        )
-    relative = op == "clamp" and given.endswith("r")
+def read_steering(path: str | Path, weights: str | None = None) -> Direction | SteeringVector | FeatureSet:
+    """What a file holds that can be added: a feature set (.json), or whatever `read_any` reads."""
+    return load_features(path, weights) if Path(path).suffix.lower() == ".json" else read_any(path, weights)
+
+
+def _split(text: str, op: str, rest: str) -> tuple[str, float | None, bool]:
+    """FILE[:NUMBER[r]] -> the file, the number if there is one, and whether it is relative."""
+    path, colon, said = rest.rpartition(":")
+    if not colon or Path(rest).suffix.lower() in (*VECTORS, ".json"):
+        return rest, None, False
+    relative = said.endswith("r")
     try:
-        number = float(given.removesuffix("r") if relative else given) if given else 0.0
+        dose = float(said.removesuffix("r")) if said else None
     except ValueError:
-        raise BadSpec(f"--steer {text!r}: {given!r} is not a number (with r for relative, for clamp).") from None
-    features = load_features(path, weights)
-    if relative:
-        number *= _unit(text, path, features)
-    return (clamp_features if op == "clamp" else multiply_features)(features, load_saes(features), number)
+        raise BadSpec(f"steer {text!r}: the dose {said!r} is not a number (with r for relative).") from None
+    if relative and op not in RELATIVE:
+        raise BadSpec(f"steer {text!r}: {said!r} is not a number; a relative dose goes with add and clamp only.")
+    return path, dose, relative
 
 
-def _unit(text: str, path: str, features: FeatureSet) -> float:
-    """The clamp at which k latents with decoder rows of length 1, at right angles, move the stream by its length."""
-    norms = features.origin.get("norms")
-    sites = sorted({str(feature.site) for feature in features.features})
-    if not isinstance(norms, Mapping) or any(not isinstance(norms.get(site), (int, float)) for site in sites):
-        raise BadSpec(f"--steer {text!r}: {path} does not say the streams' norms for r; find or pick the features "
-                      "again, or give a number.")  # fmt: skip
-    return sum(norms[site] for site in sites) / len(sites) / len(features.features) ** 0.5
+def _is_vector(what: object) -> bool:
+    return isinstance(what, SteeringVector)

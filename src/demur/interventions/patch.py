@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from demur.errors import BadSpec, BadVector
-from demur.interventions.affine import parse_site
-from demur.interventions.base import Context, Intervention, Resid
-from demur.interventions.tensors import pack, unpack
+from demur.errors import BadVector
+from demur.interventions.base import Context, Resid
+from demur.interventions.intervention import Intervention
 from demur.types import Site
 
 
 @dataclass(frozen=True, eq=False)
-class Patch:
+class Patch(Intervention, op="patch", counts_back=False):
     """Adds deltas[site][p] at absolute position p, nothing from the last of them on."""
 
     deltas: Mapping[Site, Tensor]
     """Site -> float32 [tokens, d_model], or [batch, tokens, d_model] when stacked."""
-    reach = "all"
 
-    @property
-    def sites(self) -> frozenset[Site]:
-        """Where it adds."""
-        return frozenset(self.deltas)
-
-    @property
-    def tokens(self) -> int:
+    @cached_property
+    def until(self) -> int:
         """Positions it acts on, over all sites: those below this number."""
         return max((delta.shape[-2] for delta in self.deltas.values()), default=0)
 
@@ -52,18 +46,16 @@ class Patch:
 
     def stack(self, others: Sequence[Any]) -> Patch:
         """Row i adds others[i]'s vectors."""
-        return type(self)({site: _padded([other.deltas[site] for other in others]) for site in self.deltas})
+        return self._made(others, _padded)
 
     def to(self, like: Tensor) -> Patch:
         """On the device of `like`, in float32 or wider."""
-        return type(self)({
-            site: delta.to(like.device, torch.promote_types(like.dtype, delta.dtype))
-            for site, delta in self.deltas.items()
-        })  # fmt: skip
+        return self._made([self], lambda one: one[0].to(like.device, torch.promote_types(like.dtype, one[0].dtype)))
 
-    def spec(self) -> dict[str, Any]:
-        """Deltas by site."""
-        return {"op": "patch", "deltas": {str(site): pack(self.deltas[site]) for site in sorted(self.deltas)}}
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Patch:
+        """`Patch` from its spec."""
+        return patch(super().read(record).deltas)
 
 
 def _padded(deltas: list[Tensor]) -> Tensor:
@@ -85,17 +77,6 @@ def patch(deltas: Mapping[Site, Tensor]) -> Patch:
     return Patch({site: delta for site, delta in checked.items() if bool(delta.any())})
 
 
-def patched_until(intervention: Intervention | None) -> int:
-    """The first position from which no patch inside the intervention acts; 0 where there is none.
-
-    Wrappers are looked into by the names they keep what they wrap under: `inner`, `parts`.
-    """
-    if intervention is None or isinstance(intervention, Patch):
-        return intervention.tokens if intervention else 0
-    wrapped = (*getattr(intervention, "parts", ()), getattr(intervention, "inner", None))
-    return max(patched_until(one) for one in wrapped)
-
-
 def _checked(delta: Tensor, site: Site) -> Tensor:
     if delta.ndim != 2 or delta.shape[1] < 2:
         raise BadVector(f"the patch at {site} has shape {tuple(delta.shape)}; give [tokens, d_model], a row a token.")
@@ -103,11 +84,3 @@ def _checked(delta: Tensor, site: Site) -> Tensor:
     if bad := int((~torch.isfinite(delta)).sum()):
         raise BadVector(f"the patch at {site}: {bad} of {delta.numel()} entries are NaN or infinite; make it again.")
     return delta
-
-
-def read_patch(record: dict[str, Any]) -> Patch:
-    """`Patch` from its spec."""
-    deltas = record.get("deltas")
-    if not isinstance(deltas, dict):
-        raise BadSpec("a patch spec needs deltas: {site: tensor [tokens, d_model]}.")
-    return patch({parse_site(key): unpack(value) for key, value in deltas.items()})
