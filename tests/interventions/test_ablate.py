@@ -5,7 +5,7 @@ from demur.directions.vectors import steering_vector
 from demur.engines.base import Request
 from demur.engines.mock import MockEngine
 from demur.errors import BadSpec, NonFinite
-from demur.evaluation.evaluator import spec_of
+from demur.evaluation.cached import spec_of
 from demur.interventions import (
     ablate,
     add,

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 
 from demur.engines.base import Engine
 from demur.errors import InputError, unknown
-from demur.evaluation.cached import cached
-from demur.evaluation.evaluator import spec_of
+from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.pairs import READS, answers, asked
 from demur.interventions import Intervention
 from demur.prompts.pairs import Pair

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from demur.interventions import Intervention, bound
 from demur.runs import batch_salt
 
 T = TypeVar("T")
@@ -44,3 +45,9 @@ def cached(
         store(fresh)
     found = {**fresh, **found}
     return [found[key] for key in keys], len(fresh)
+
+
+def spec_of(intervention: Intervention | None, n_layers: int) -> dict[str, object]:
+    """An intervention's spec in keys, as the model runs it; none, or one without sites, is {"op": "none"}."""
+    intervention = bound(intervention, n_layers)
+    return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine, Request
-from demur.evaluation.cached import cached
+from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.items import right_items
-from demur.interventions import Intervention, bound
+from demur.interventions import Intervention
 from demur.judges.base import Judge
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import Journal, as_asked, digest, generation_key, source_hash, verdict_key
@@ -176,9 +176,3 @@ def answer(
 def _nothing(_: object) -> dict[str, Any]:
     """What is found where no journal is."""
     return {}
-
-
-def spec_of(intervention: Intervention | None, n_layers: int) -> dict[str, object]:
-    """An intervention's spec in keys, as the model runs it; none, or one without sites, is {"op": "none"}."""
-    intervention = bound(intervention, n_layers)
-    return {"op": "none"} if intervention is None or not intervention.sites else intervention.spec()

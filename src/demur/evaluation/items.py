@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from demur.engines.base import Engine
-from demur.evaluation.cached import cached
+from demur.evaluation.cached import cached, spec_of
 from demur.interventions import Intervention
 from demur.runs import Journal, score_key, source_hash
 from demur.types import Item
@@ -17,10 +17,9 @@ def right_items(
     intervention: Intervention | None,
     journal: Journal | None,
     batch: int,
-    spec: dict[str, object],
 ) -> list[bool]:
     """Whether each item came out right: the likeliest choice is gold; of a lone choice, greedy decoding gives it."""
-    sources = source_hash()
+    spec, sources = spec_of(intervention, engine.n_layers), source_hash()
     right: list[bool] = []
     for start in range(0, len(items), batch):
         some = items[start : start + batch]
