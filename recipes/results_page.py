@@ -1,7 +1,7 @@
 """Tables in docs/ from a committed results.json: `python -m recipes.results_page [PAGE ...] [--check]`.
 
-A page holds `<!-- results: NAME -->` and `<!-- end of results -->`; what stands between them is replaced by the tables of
-results/NAME.json (or of a path in the repository that ends in .json). Without such a file the page says so. Pages: by
+A page holds `<!-- results: NAME -->` and `<!-- end of results -->`; what stands between them is replaced by the tables
+of results/NAME.json (or of a path in the repository that ends in .json), or by a note that there is none yet. Pages: by
 default all of README.md and docs/. With --check nothing is written, and a page that differs ends with status 1.
 """
 
