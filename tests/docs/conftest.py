@@ -1,0 +1,65 @@
+"""The world in which the docs' code runs: mocks in the place of models and SAEs, and the files that the pages name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.conftest import build, random_sae, tokenizer
+from tests.planted import Planted
+
+from demur.cli.show import console
+from demur.directions.exchange import write_vector
+from demur.directions.vectors import steering_vector
+from demur.prompts.builtin import builtin
+from demur.saes import bundled, save_sae
+from demur.types import Site
+
+N_LAYERS, WIDTH, LATENTS = 30, 16, 5120
+"""As many layers and latents as the bundled model and its SAEs, so that the sites and latents of the docs are there."""
+MODEL = "smollm2-refuser"
+SITES = (Site(9, "post"), Site(14, "post"), Site(19, "post"))
+TINY = {"num_hidden_layers": N_LAYERS, "hidden_size": WIDTH, "head_dim": 4}
+
+
+@pytest.fixture(scope="session")
+def saes(tmp_path_factory):
+    """A folder of SAEs, laid out as those that ship."""
+    folder = tmp_path_factory.mktemp("saes")
+    for site in SITES:
+        sae = random_sae("jumprelu", site, WIDTH, LATENTS, seed=site.layer, metadata={"model_name": MODEL})
+        save_sae(sae, folder / MODEL / str(site))
+    return folder
+
+
+@pytest.fixture
+def world(saes, tmp_path, monkeypatch):
+    """A folder with the pages' files; `Planted` whichever model is named, a tiny Llama where transformers loads it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "width", 120)
+    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_, **__: Named())
+    monkeypatch.setattr(
+        "transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: build("llama", **TINY).plain
+    )
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer())
+    monkeypatch.setattr(bundled, "WEIGHTS", saes)
+    bundled.bundled_saes.cache_clear()
+    write_files(tmp_path)
+    yield
+    bundled.bundled_saes.cache_clear()
+
+
+class Named(Planted):
+    """A `Planted` of the bundled model's name and depth."""
+
+    name = MODEL
+
+    def __init__(self):
+        super().__init__(N_LAYERS, WIDTH)
+
+
+def write_files(folder):
+    """What a reader of the docs has: requests, a vector."""
+    goals = [prompt.text for prompt in builtin("plain", "test")[:3]]
+    (folder / "mine.csv").write_text("goal\n" + "".join(f'"{goal}"\n' for goal in goals), encoding="utf-8")
+    value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
+    write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)
