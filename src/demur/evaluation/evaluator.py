@@ -90,14 +90,7 @@ class Evaluator:
         """Arm -> whether each item came out right: the likeliest choice is gold (a lone one: greedy)."""
         found: dict[str, list[bool]] = {}
         for index, arm in enumerate(arms):
-            found[arm.name] = right_items(
-                self.engine,
-                items,
-                arm.intervention,
-                self.journal,
-                BATCH,
-                spec_of(arm.intervention, self.engine.n_layers),
-            )
+            found[arm.name] = right_items(self.engine, items, arm.intervention, self.journal, BATCH)
             self.progress("scoring items", index + 1, len(arms))
         return found
 
