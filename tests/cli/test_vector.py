@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from demur.directions.artifact import load_direction
-from demur.directions.exchange import read_vector
-from demur.directions.vector_file import load_vector, save_vector
+from demur.directions.artifact import load_direction, save_vector
+from demur.directions.exchange import load_vector, read_vector
 from demur.directions.vectors import steering_vector
 from demur.experiments.vector_audit import Audit
 from demur.experiments.vector_report import Audited
@@ -160,7 +159,7 @@ def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur,
     assert audited["plan"].attacks == ("prefill", "base64")
     assert audited["cleaned"] == {"warm, direction": "warm"}
     assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
-    (first,) = (tmp_path / "runs" / "vectors").iterdir()
+    (first,) = (tmp_path / "runs" / "cache").iterdir()
     assert first.name.startswith("warm-direction-")
     stamp = first.stat().st_mtime_ns
     assert demur(*asked).status == 0

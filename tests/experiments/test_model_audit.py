@@ -5,8 +5,7 @@ import json
 import pytest
 import torch
 
-from demur.directions.artifact import save_direction
-from demur.directions.vector_file import save_vector
+from demur.directions.artifact import save_direction, save_vector
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.experiments import model_audit

@@ -10,7 +10,7 @@ from demur.attacks import plainly
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
-from demur.fitting.cache import cached_fit
+from demur.fitting.cache import cached
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Direction
@@ -68,7 +68,7 @@ def fit_refusal_direction(
         return choose_direction(engine, *parts, grid=config.grid, bounds=bounds, origin=origin,
                                 progress=lambda done, total: progress("trying directions", done, total))  # fmt: skip
 
-    return cached_fit(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+    return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
 
 
 def refusal_direction(
