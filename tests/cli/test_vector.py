@@ -29,7 +29,7 @@ def test_fit_writes_a_vector_and_says_whether_it_clears_its_null(demur, model, w
                  "--out", path := tmp_path / "v.safetensors")  # fmt: skip
     assert said.status == 0, said
     assert "2 vectors fitted on shuffled labels" in said.out
-    made = load_vector(path, weights)
+    made = load_vector(path, weights=weights)
     assert set(made.vectors) == {Site(1)}
     assert len(made.origin["null_effects"]) == 2
     assert ("does not clear its null" in said.out) != made.origin["clears_null"]
