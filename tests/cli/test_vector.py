@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from demur.experiments.vector_report import Audited
 
 from demur.directions.artifact import load_direction, save_vector
 from demur.directions.exchange import load_vector, read_vector
 from demur.directions.vectors import steering_vector
 from demur.experiments.vector_audit import Audit
-from demur.experiments.vector_report import Audited
 from demur.types import Site
 
 
