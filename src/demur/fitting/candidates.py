@@ -163,6 +163,7 @@ def _fit(
         "position": chosen.position,
         "scores": asdict(chosen),
         "candidates": len(candidates),
+        "model": getattr(getattr(engine, "model", None), "name", engine.fingerprint.engine),
         "weights": engine.fingerprint.weights,
         "tokenizer": engine.fingerprint.tokenizer,
         "template": engine.fingerprint.template,

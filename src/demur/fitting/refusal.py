@@ -11,7 +11,7 @@ from demur.attacks import plainly
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
-from demur.fitting.cache import cached_fit
+from demur.fitting.cache import cached
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Direction, SteeringVector
@@ -72,7 +72,7 @@ def fit_refusal_direction(
                                  lambda done, total: progress("trying directions", done, total))  # fmt: skip
         return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
 
-    return cached_fit(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+    return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
 
 
 def _told(made: T, origin: Mapping[str, object]) -> T:
