@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from demur.reports.overview import Overview
 from demur.types import Figure
 
 
@@ -66,3 +67,5 @@ class Findings:
     facts: Mapping[str, str] = field(default_factory=dict)
     """Short lines under the title: model, engine, dtype, code version."""
     scatters: Sequence[Scatter] = ()
+    overview: Overview | None = None
+    """The table that answers first; the columns it marks are drawn below it."""
