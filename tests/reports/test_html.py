@@ -110,6 +110,14 @@ def test_no_text_ever_becomes_a_tag_or_an_attribute(make_findings, word):
         assert value == expected, f"{name} takes a stranger's text"
 
 
+@pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_text_becomes_a_tag_in_a_notebook(make_findings, word):
+    parts = [make_findings(some) for some in (word, "word")]
+    part, calm = (Skeleton(html.render_part(some.title, some.summary, some.overview)) for some in parts)
+    assert (part.tags, part.attributes) == (calm.tags, calm.attributes)
+    assert part.text.count(visible(word)) >= 5
+
+
 def test_a_page_has_no_script_and_fetches_nothing(make_findings):
     page = html.render(make_findings())
     skeleton = Skeleton(page)
@@ -145,8 +153,8 @@ def test_the_answer_comes_first_then_pictures_then_folded_tables(make_findings):
     order = [
         '<p class="lead"',
         '<table class="overview">',
-        '<p class="found"',
         "The answer, drawn",
+        '<p class="found"',
         '<figure class="bars"',
         "<h2>Examples",
         "<h2>Notes",
@@ -185,7 +193,9 @@ def test_what_the_overview_marks_is_drawn_below_it(make_findings):
     assert drawn.count('<figure class="plot">') == 3
     assert '<abbr title="complied: Share of answers that do what was asked' in drawn
     without = html.render(replace(make_findings(), overview=None))
-    assert "The answer, drawn" not in without and '<figure class="bars"' in without
+    assert "The answer, drawn" not in without and "<h2>In words" not in without
+    assert without.count('<p class="found"') == page.count('<p class="found"') == 1
+    assert '<figure class="bars"' in without
 
 
 def test_bars_are_drawn_for_the_overviews_arms_and_all_shares_are_in_the_table(make_findings):
