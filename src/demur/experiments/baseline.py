@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import final
 
 from demur.analysis.controls import pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints
@@ -29,8 +30,8 @@ from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
 from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets, spread
+from demur.reports import Result
 from demur.reports.overview import baseline_overview
-from demur.reports.result import Result
 from demur.types import Conversation, Direction, Figure, Outcome, Table
 
 SETS = ("harmful", "attacked", "borderline", "plain")
@@ -78,19 +79,19 @@ class Chosen:
     dose: Choice[float]
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BaselineResult(Result):
     """A baseline, and what it was made with."""
 
-    chosen: Chosen | None = None
-    table: Table = field(default_factory=dict)
-    endpoints: tuple[Endpoint, ...] = ()
+    chosen: Chosen
+    table: Table
+    endpoints: tuple[Endpoint, ...]
     """The primary endpoints, named before any run; every other figure is exploratory."""
 
     @property
     def direction(self) -> Direction:
         """The refusal direction."""
-        assert self.chosen is not None
         return self.chosen.fit.direction
 
 

@@ -65,7 +65,7 @@ class Run:
         write_results(self.out, shared["spec"], figures, seconds)
         findings = Findings(**shared, facts=self.facts, **(page or {}))
         write_text(self.out / "report.html", html.render(findings))
-        return {**shared, "generated": self.evaluator.generated, "report": self.out / "report.html"}
+        return {**shared, "generated": self.evaluator.generated, "out": self.out, "report": self.out / "report.html"}
 
 
 @contextmanager
