@@ -24,7 +24,7 @@ from demur.fitting.subspace import CONSTRUCTIONS, FittedSubspace, fit_subspace
 from demur.fitting.vector_sources import kept_vector
 from demur.judges.outcome import rules_hash
 from demur.prompts.builtin import builtin
-from demur.runs import digest
+from demur.runs import code_hash, digest
 from demur.types import Conversation, Direction, Site, SteeringVector, Subspace
 
 WAYS = ("constrained", "direction", "subspace")
@@ -90,7 +90,7 @@ class Cleaner:
     def about(self) -> list[str]:
         """What decides cleaned vectors and moves beside vector and model, and `kept_vector` does not know."""
         talks = [asdict(talk) for talk in (*self.fitting, *self.held, *self.bare[0], *self.bare[1])]
-        return [digest(talks), rules_hash(), Path(__file__).read_text(), str(self.k)]
+        return [digest(talks), rules_hash(), code_hash(Path(__file__)), str(self.k)]
 
     @cached_property
     def toward(self) -> Direction:
