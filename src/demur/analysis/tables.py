@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from demur.evaluation.evaluator import Judged, Table
 from demur.judges.outcome import outcome_deltas, outcome_figures
 from demur.reports.findings import Answer, Example
 from demur.stats import paired_difference, wilson
 from demur.types import Figure
+
+BROKEN = ("incoherent", "off-topic", "incoherent_rate", "off_topic_rate")
+"""Metrics of answers that say nothing."""
 
 
 def table_figures(table: Table, baseline: str = "unsteered") -> list[Figure]:
@@ -60,6 +63,26 @@ def find(figures: Sequence[Figure], arm: str, name: str, what: str, versus: str 
         if (figure.arm, figure.set, figure.metric, figure.versus) == (arm, name, what, versus):
             return figure
     raise KeyError(f"no figure {what} of {arm} (versus {versus!r}) on {name}")
+
+
+def excess(figures: Iterable[Figure], arm: str, set: str, baseline: str) -> float:
+    """By how much the arm's incoherent + off-topic share exceeds the baseline's; 0 where unmeasured.
+
+    On the set itself where both arms have shares there, else the largest over the sets where both do.
+    """
+    shares: dict[tuple[str, str], dict[str, float]] = {}
+    for figure in figures:
+        if not figure.versus and figure.metric in BROKEN and figure.arm in (arm, baseline):
+            place = shares.setdefault((figure.set, figure.judge), {arm: 0.0, baseline: 0.0})
+            place[figure.arm] += figure.value
+            place[f"has {figure.arm}"] = 1.0
+    more = {
+        place: share[arm] - share[baseline]
+        for place, share in shares.items()
+        if f"has {arm}" in share and f"has {baseline}" in share
+    }
+    here = [value for (name, _), value in more.items() if name == set]
+    return max(here or list(more.values()), default=0.0)
 
 
 def in_words(figure: Figure) -> str:

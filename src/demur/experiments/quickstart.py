@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import demur
-from demur.analysis.tables import examples, find, in_words
+from demur.analysis.tables import examples, excess, find, in_words
 from demur.directions.artifact import save_direction
 from demur.engines.base import Engine
 from demur.evaluation.judging import kept_bench
 from demur.experiments.baseline import PRICE, Size, Study, families, size_for, steering, study
 from demur.interventions import write_spec
 from demur.reports import Findings, html
-from demur.runs import excess, write_results, write_text
+from demur.runs import write_results, write_text
 from demur.types import Decoding, Figure
 
 SETS = ("harmful", "attacked", "borderline", "plain")

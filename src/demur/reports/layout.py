@@ -1,4 +1,4 @@
-"""Where each figure goes, and how its numbers read: shared by HTML and Markdown."""
+"""Where each figure goes, and how its numbers read."""
 
 from __future__ import annotations
 
