@@ -99,7 +99,7 @@ def score(rows: Iterable[Labelled], which: Half, rules: Callable[[str], Kind] | 
     )
 
 
-def balanced_accuracy(truth: Sequence[bool], given: Sequence[bool], level: float = 0.95) -> Estimate:
+def balanced_accuracy(truth: Sequence[int], given: Sequence[int], level: float = 0.95) -> Estimate:
     """Mean of recall and specificity of a yes/no judge.
 
     The interval joins the two Wilson intervals by their square roots of sums of squares (MOVER: Zou & Donner

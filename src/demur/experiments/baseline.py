@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from demur.analysis.tables import accuracy_figures, deltas, requests, shares, table_figures
 from demur.attacks import attack, names
@@ -22,11 +21,10 @@ from demur.fitting.candidates import Fit, Grid, fit_direction
 from demur.interventions import Intervention, ablate_everywhere, add
 from demur.judges.outcome import rules_hash
 from demur.prompts.builtin import builtin, builtin_items
+from demur.prompts.sets import spread
 from demur.runs import SOURCE_ROOMS, digest, source_hash
 from demur.stats import bootstrap_pvalue, holm
 from demur.types import Conversation, Direction, Figure, Prompt, Use
-
-T = TypeVar("T")
 
 BROKEN = ("off-topic", "incoherent")
 PRICE = 0.05
@@ -119,11 +117,6 @@ class Study:
     figures: tuple[Figure, ...]
     endpoints: tuple[Endpoint, ...]
     """The primary endpoints, named before any run; every other figure is exploratory."""
-
-
-def spread(rows: Sequence[T], n: int | None) -> list[T]:
-    """n rows evenly over a list, so that every category is there."""
-    return list(rows) if n is None or n >= len(rows) else [rows[i * len(rows) // n] for i in range(n)]
 
 
 def plainly(prompts: Sequence[Prompt]) -> list[Conversation]:

@@ -20,6 +20,7 @@ from demur.directions.vectors import steering_vector
 from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
 from demur.errors import InputError, unknown
+from demur.prompts import uses
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import Pair
 from demur.runs import digest
@@ -121,9 +122,9 @@ def fit_vector(
 
     Raises InputError for pairs reserved for another use, or without pairs; BadVector when the sides are equal.
     """
-    reserved = sorted({pair.use for pair in pairs if pair.use not in (None, "fit")})
-    if reserved or not pairs:
-        raise InputError(f"a vector is fitted on fitting pairs; these are {len(pairs)}, some for {reserved}.")
+    if not pairs:
+        raise InputError("a vector is fitted on fitting pairs; give some.")
+    uses.check(fitting=pairs)
     seen = contrasts(engine, pairs, sites, how, progress)
     plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
     streams = engine.activations(plain, list(sites))
