@@ -79,9 +79,7 @@ def replay(artifact: Artifact | str | os.PathLike[str]) -> Attack:
         request(prompt)
         _, text = _find(held, prompt)
         if not text:
-            raise InputError(
-                f"prompt {prompt.id!r}: {why_not(held, prompt)}; leave out what its why_not names"
-            )
+            raise InputError(f"prompt {prompt.id!r}: {why_not(held, prompt)}; leave out what its why_not names")
         return talk(prompt, "replay", text)
 
     about = f"Replays published prompts ({held.method or held.path})."
