@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.judges.scorer import answer, prompts
 
-from demur.judges.coherence import measure_band, plain_request
+from demur.judges.coherence import fit_band, mean_nll, plain_request
 from demur.judges.outcome import OutcomeJudge
 from demur.judges.topic import head
 from demur.types import Generation
@@ -26,7 +26,8 @@ def test_a_tiny_model_is_judged_from_band_to_verdict(tiny) -> None:
     engine = tiny("llama").engine
     pool = prompts()
     rows: list[Generation] = [answer(p, f"The {i} is a thing. {TEXT[i:]}", f"k{i}") for i, p in enumerate(pool)]
-    band = measure_band(engine, rows * 2, {"model": "tiny"})
+    scored = engine.logprobs([(plain_request(g), g.text) for g in rows * 2])
+    band = fit_band([g.text for g in rows * 2], [mean_nll(row) for row in scored], {"model": "tiny"})
     assert 0 < band.low < band.high
     judge = OutcomeJudge(engine, band, pool)
     verdicts = judge.judge(rows)

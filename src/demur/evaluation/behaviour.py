@@ -10,6 +10,7 @@ from demur.errors import InputError, unknown
 from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.pairs import READS, answers, asked
 from demur.interventions import Intervention
+from demur.prompts import uses
 from demur.prompts.pairs import Pair
 from demur.runs import Journal, digest, source_hash
 from demur.stats import paired_difference
@@ -51,11 +52,7 @@ def log_odds(
 
     Raises InputError for pairs that were for fitting, UnknownName for another way of reading.
     """
-    wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
-    if wrong or not pairs:
-        raise InputError(
-            f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
-        )
+    uses.check(held_out=pairs)
     if read not in READS:
         raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],

@@ -200,13 +200,12 @@ def held_out_sets(
     benign: of n borderline and plain requests, so many; None: all of them.
     """
     harmful = prompts.take("harmful", "test", n)
-    sets = {
-        "harmful": plainly(harmful),
-        "attacked": [attack(prompt, name) for name in attacks for prompt in harmful],
-        "borderline": plainly(spread(prompts.take("borderline", "test", n), benign)),
-        "plain": plainly(spread(prompts.take("plain", "test", n), benign)),
-    }
-    return {name: rows for name, rows in sets.items() if rows}
+    attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
+    sets = {"harmful": plainly(harmful), **({"attacked": attacked} if attacked else {})}
+    for kind in ("borderline", "plain"):
+        if kind in prompts:
+            sets[kind] = plainly(spread(prompts.take(kind, "test", n), benign))
+    return sets
 
 
 def control_figures(table: Table, randoms: int) -> list[Figure]:

@@ -99,12 +99,12 @@ def necessity(
     config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "suppress": multiply_features(features, factor, saes),
-        "suppress without direction": multiply_features(features, factor, saes, without=direction.vector),
+        "suppress": multiply_features(features, factor, saes=saes),
+        "suppress without direction": multiply_features(features, factor, saes=saes, without=direction.vector),
         "ablate": ablate(direction),
     }
     if minimal is not None:
-        arms["suppress minimal"] = multiply_features(minimal.features, saes, minimal.factor)
+        arms["suppress minimal"] = multiply_features(minimal.features, minimal.factor, saes=saes)
     drawn = matched(features, seen, config.randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
@@ -139,7 +139,7 @@ def sufficiency(
         "add": add(direction, ADDED, True),
     }
     if minimal is not None:
-        arms["clamp minimal"] = clamp_features(minimal.features, saes, value)
+        arms["clamp minimal"] = clamp_features(minimal.features, value, saes=saes)
     drawn = matched(features, seen, config.randoms)
     controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
                 for i, control in enumerate(drawn)}  # fmt: skip

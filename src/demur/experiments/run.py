@@ -22,7 +22,7 @@ import demur
 from demur.engines.base import Engine
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
-from demur.prompts.sets import PromptSets
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Answer, Example, Findings, html
 from demur.reports.overview import Overview
 from demur.runs import write_results, write_text
@@ -92,7 +92,7 @@ def open_run(
         "engine": asdict(engine.fingerprint),
         **spec,
         "decoding": asdict(decoding),
-        "prompts": "built-in" if prompts is None else prompts.name,
+        "prompts": (prompts or builtin_sets()).record(),
         "version": demur.__version__,
     }
     with open_evaluator(engine, decoding, out, progress, prompts) as evaluator:

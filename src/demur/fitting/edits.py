@@ -18,10 +18,11 @@ from torch import Tensor
 from demur.directions.subspace import projected_out
 from demur.directions.vectors import steering_vector
 from demur.engines.base import Engine, refusal_scores
-from demur.errors import BadVector, InputError
+from demur.errors import BadVector
 from demur.fitting.gradients import first_tokens, slopes, steered_tokens
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, add, at
+from demur.prompts import uses
 from demur.types import Conversation, Site, SteeringVector
 
 ENOUGH = 0.95
@@ -76,9 +77,9 @@ def projected(
     """`vector` without the first directions of each site's basis: as few as take, of its change of the refusal score
     of validation conversations, nearly what the best number takes; none where none helps.
 
-    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations of another use.
+    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations that leak (`prompts.uses`).
     """
-    _check_use((), validation)
+    uses.check(validation=validation)
     tokens = first_tokens(openings)
     held = _scores(engine, validation, tokens)
     tried = [vector]
@@ -105,12 +106,10 @@ def constrained_edit(
 ) -> Cleaned:
     """Edit `vector` on fitting conversations until validation ones stop improving.
 
-    Raises InputError for conversations of another use.
+    Raises InputError for conversations that leak (`prompts.uses`).
     """
     config = config or EditConfig()
-    _check_use(conversations, validation)
-    if not conversations:
-        raise InputError("an edit needs conversations to be fitted on.")
+    uses.check(fitting=conversations, validation=validation)
     sites, tokens = sorted(vector.vectors), first_tokens(openings)
     base, held = _scores(engine, conversations, tokens), _scores(engine, validation, tokens)
     given, reached = _flat(vector), steered_tokens(engine, conversations, sites[0])
@@ -136,13 +135,6 @@ def constrained_edit(
             break
     taken = min(range(len(path)), key=lambda i: path[i].change)
     return Cleaned(replace(best, origin={**vector.origin, "cleaned": "constrained edit"}), tuple(path), taken)
-
-
-def _check_use(conversations: Sequence[Conversation], validation: Sequence[Conversation]) -> None:
-    wrong = {c.prompt.use for c in conversations} - {None, "fit"}
-    wrong |= {c.prompt.use for c in validation} - {None, "validation"}
-    if wrong or not validation:
-        raise InputError(f"a vector is edited on fitting prompts and judged on validation ones; got {wrong or 'none'}.")
 
 
 def _measured(

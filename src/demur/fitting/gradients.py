@@ -16,9 +16,9 @@ from torch import Tensor
 from demur.attacks import attack
 from demur.directions.subspace import leading
 from demur.engines.base import Engine, refusal_scores
-from demur.errors import InputError
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, add, at
+from demur.prompts import uses
 from demur.types import Conversation, Prompt, Site, SteeringVector, Subspace
 
 WRAPPERS = (
@@ -84,8 +84,7 @@ def gradient_subspaces(
 
     The first is close to their mean, and points to refusal. Raises InputError for conversations of another use.
     """
-    if wrong := {c.prompt.use for c in conversations} - {None, "fit"}:
-        raise InputError(f"what moves refusal is found on fitting prompts; got some for {sorted(map(str, wrong))}.")
+    uses.check(fitting=conversations)
     found = slopes(engine, conversations, sites, first_tokens(openings))
     origin = {"method": "SVD of gradients of the refusal score", "conversations": len(conversations)}
     return {site: leading(rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12), site, k, origin)

@@ -17,6 +17,7 @@ from demur.engines.base import Engine, Request, refusal_scores
 from demur.errors import NoRefusal
 from demur.interventions import Intervention
 from demur.judges.refusal import refusal
+from demur.prompts import uses
 from demur.stats import auroc
 from demur.types import Conversation, Decoding
 
@@ -56,6 +57,7 @@ def measure_openings(
     Raises NoRefusal when the model refuses fewer than 5 of the harmful prompts.
     """
     conversations = [*harmful, *harmless]
+    uses.check(fitting=conversations)
     answers = engine.generate([Request(c) for c in conversations], Decoding(max_new_tokens=24))
     refused = [refusal(answer.text).kind == "refused" for answer in answers]
     if sum(refused) < 5 or all(refused):

@@ -21,6 +21,7 @@ from demur.engines.hf import HFEngine
 from demur.engines.reading import chat_row, read
 from demur.errors import InputError, unknown
 from demur.evaluation.pairs import READS, answers, asked, texts_of
+from demur.prompts import uses
 from demur.prompts.pairs import Pair
 from demur.prompts.sets import builtin_sets
 from demur.types import Conversation, Site, SteeringVector
@@ -103,9 +104,9 @@ def fit_vector(
 
     Raises InputError for pairs reserved for another use, or without pairs; BadVector when the sides are equal.
     """
-    reserved = sorted({pair.use for pair in pairs if pair.use not in (None, "fit")})
-    if reserved or not pairs:
-        raise InputError(f"a vector is fitted on fitting pairs; these are {len(pairs)}, some for {reserved}.")
+    if not pairs:
+        raise InputError("a vector is fitted on fitting pairs; give some.")
+    uses.check(fitting=pairs)
     seen = contrasts(engine, pairs, sites, how, progress)
     streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), list(sites))
     norms = {site: streams.median_norm(site) for site in sites}

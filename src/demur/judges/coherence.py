@@ -124,14 +124,6 @@ def fit_band(
     )
 
 
-def measure_band(
-    scorer: Scorer, generations: Sequence[Generation], origin: Mapping[str, Any] | None = None
-) -> CoherenceBand:
-    """`fit_band` on unsteered generations, scored by the unsteered engine."""
-    scored = scorer.logprobs([(plain_request(g), g.text) for g in generations])
-    return fit_band([g.text for g in generations], [mean_nll(row) for row in scored], origin)
-
-
 def repeats(text: str, band: CoherenceBand) -> bool:
     """Does a text repeat more than the band allows?"""
     return repetition(text) > band.max_repetition

@@ -20,6 +20,7 @@ from demur.errors import InputError
 from demur.judges.coherence import CoherenceBand, Scorer, mean_nll, perplexity_fault, plain_request, repetition
 from demur.judges.refusal import Refusal, refusal
 from demur.judges.topic import OTHERS, WORDS, other_requests, ranks
+from demur.runs import code_hash
 from demur.types import Generation, Outcome, Prompt, Verdict
 
 NAME = "rules"
@@ -29,11 +30,8 @@ _SOURCES = ("phrases.py", "refusal.py", "coherence.py", "topic.py", "outcome.py"
 
 
 def rules_hash() -> str:
-    """sha256 of the sources that decide an outcome."""
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(name.encode() + b"\0" + Path(__file__).with_name(name).read_bytes() + b"\0")
-    return digest.hexdigest()
+    """sha256 of the code that decides an outcome."""
+    return code_hash(*(Path(__file__).with_name(name) for name in _SOURCES))
 
 
 class OutcomeJudge:
