@@ -77,7 +77,8 @@ def projected(
     """`vector` without the first directions of each site's basis: as few as take, of its change of the refusal score
     of validation conversations, nearly what the best number takes; none where none helps.
 
-    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations that leak (`prompts.uses`).
+    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations that leak
+    (`prompts.uses`).
     """
     uses.check(validation=validation)
     tokens = first_tokens(openings)
