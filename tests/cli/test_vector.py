@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from demur.experiments.vector_report import Audited
 
 from demur.directions.artifact import load_direction
 from demur.directions.exchange import read_vector
 from demur.directions.vector_file import load_vector, save_vector
 from demur.directions.vectors import steering_vector
 from demur.experiments.vector_audit import Audit
-from demur.experiments.vector_report import Audited
 from demur.types import Site
 
 

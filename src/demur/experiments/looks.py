@@ -45,7 +45,7 @@ def look_at(
     asked = [talk for kind in kinds for talk in plainly(builtin_sets().take(kind, "fit", config.n))]
     rows = chats(engine, asked, progress)
     rows += [
-        row for path in config.texts for row in text_rows(engine.model, read_text(path), path.name, begin=config.begin)
+        row for path in config.texts for row in text_rows(engine, read_text(path), path.name, begin=config.begin)
     ]
     first = features.features[: config.most]
     seen = {}

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from demur.engines.hf import HFEngine
-from demur.engines.reading import chat_row, read
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.record import check_prompts, check_saes, origin_of
 from demur.interventions import Intervention, at, clamp
@@ -24,15 +23,15 @@ Effect = Callable[[Sequence[Intervention]], Sequence[float]]
 
 
 def candidates(
-    engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = 2
+    engine: WhiteBoxEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = 2
 ) -> list[Feature]:
     """Latents active on at least `least` tokens of the refusal; score: on how many of them. All sites, most first."""
     check_saes(saes)
     check_prompts([conversation], "harmful")
-    row = chat_row(engine.model, conversation, refusal)
+    row = engine.row(conversation, refusal)
     if len(row.tokens) - row.prompt_length < least:
         raise InputError(f"the answer to {conversation.prompt.id!r} has fewer than {least} tokens; give a longer one.")
-    streams = next(iter(read(engine.model, [row], sorted(saes)))).tensors
+    streams = next(iter(engine.read([row], sorted(saes)))).tensors
     found: list[Feature] = []
     for site, sae in saes.items():
         active = (encode(sae, streams[site][0, row.prompt_length :]) > 0).sum(0)
@@ -41,7 +40,7 @@ def candidates(
 
 
 def one_prompt(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     conversation: Conversation,
     refusal: str,
     saes: Mapping[Site, SAE],

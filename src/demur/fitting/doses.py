@@ -127,7 +127,7 @@ def likelihoods(
         means = []
         for how in steering:
             rows = engine.logprobs(pairs, how)
-            means.append(sum(sum(row) / len(row) for row in rows) / len(rows))
+            means.append(sum(row.total / len(row.logprobs) for row in rows) / len(rows))
         return means
 
     return effect
