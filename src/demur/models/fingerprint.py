@@ -53,8 +53,8 @@ def file_hash(path: Path) -> str:
 def _with(weights: str, tokenizer: Any, dtype: str) -> EngineFingerprint:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    hashes = (hashlib.sha256(part.encode()).hexdigest() for part in (text, str(tokenizer.chat_template)))
-    return EngineFingerprint("hf", weights, *hashes, dtype)
+    words, template = (hashlib.sha256(part.encode()).hexdigest() for part in (text, str(tokenizer.chat_template)))
+    return EngineFingerprint("hf", weights, words, template, dtype)
 
 
 def _files_hash(folder: Path, adapter: Path | None) -> str:
