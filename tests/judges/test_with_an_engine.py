@@ -17,7 +17,7 @@ TEXT = "Here is how to bake bread: take flour, warm water and yeast.\n\nMix well
 def test_the_first_words_score_as_a_prefix_of_the_answer(tiny, text: str) -> None:
     engine = tiny("llama").engine
     conversation = plain_request(answer(prompts()[0], text))
-    whole, first = engine.logprobs([(conversation, text), (conversation, head(text))])
+    whole, first = (row.logprobs for row in engine.logprobs([(conversation, text), (conversation, head(text))]))
     assert first
     assert math.fsum(whole[: len(first)]) == pytest.approx(math.fsum(first), abs=1e-3)
 

@@ -63,7 +63,7 @@ def log_odds(
         sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]
         steers = [interventions[i] for i in rows]
         found = engine.logprobs([side for side in sides for _ in steers], [one for _ in sides for one in steers])
-        means = [sum(row) / len(row) for row in found]
+        means = [row.total / len(row.logprobs) for row in found]
         columns = [means[i :: len(steers)] for i in range(len(steers))]
         return [[a - b for a, b in zip(own[::2], own[1::2], strict=True)] for own in columns]
 

@@ -17,7 +17,7 @@ from demur.analysis.tables import MAX_BROKEN_INCREASE, accuracy_figures, excess,
 from demur.attacks import attack, plainly
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
-from demur.engines.base import WhiteBoxEngine
+from demur.engines.base import WhiteBoxEngine, white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.experiments.run import examples, open_run
@@ -151,7 +151,7 @@ def baseline(
 def choose(evaluator: Evaluator, config: BaselineConfig) -> Chosen:
     """Direction, attack families and dose, from fitting and validation prompts."""
     fit = fit_refusal_direction(
-        evaluator.engine, config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
+        white_box(evaluator.engine), config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
     )
     ranking = rank_attacks(evaluator, config.validation, config.families)
     dose = choose_dose(evaluator, fit.direction, ranking.best, config.validation, config.doses)

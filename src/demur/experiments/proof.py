@@ -14,6 +14,7 @@ from demur.analysis.controls import against_controls, pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.attacks import plainly
+from demur.engines.base import white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.experiments.baseline import held_out_sets
@@ -96,7 +97,7 @@ def necessity(
     minimal: Smaller | None = None,
 ) -> tuple[Table, list[Figure]]:
     """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
-    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "suppress": multiply_features(features, factor, saes=saes),
@@ -131,7 +132,7 @@ def sufficiency(
 ) -> tuple[Table, list[Figure]]:
     """Clamped on attacked, plain and borderline requests, beside random sets (on a share of the attacked ones), the
     direction added at a relative dose of ADDED, and capability items."""
-    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "clamp": clamp_features(features, value, saes=saes),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from demur.attacks import attack
 from demur.directions.difference import difference_of_means
-from demur.engines.base import Engine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoDirection
 from demur.fitting.openings import Openings, measure_openings
 from demur.interventions import ablate, add
@@ -79,7 +79,7 @@ class Fit:
 
 
 def choose_direction(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     validation_harmful: Sequence[Conversation],
@@ -130,7 +130,7 @@ def choose_direction(
 
 
 def _score(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     openings: Openings,
     site: Site,
     position: int,
@@ -150,7 +150,7 @@ def _score(
 
 
 def _fit(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     chosen: Candidate,
     vector: Tensor,
     candidates: list[Candidate],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from demur.analysis.tables import share
 from demur.attacks import attack, plainly
-from demur.engines.base import Engine, WhiteBoxEngine
+from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.fitting.choice import Choice, choose_arm
 from demur.fitting.openings import measure_openings
@@ -131,7 +131,7 @@ def likelihoods(
         means = []
         for how in steering:
             rows = engine.logprobs(pairs, how)
-            means.append(sum(sum(row) / len(row) for row in rows) / len(rows))
+            means.append(sum(row.total / len(row.logprobs) for row in rows) / len(rows))
         return means
 
     return effect
@@ -216,7 +216,7 @@ def choose_value(
     values: in units of `unit_of`. sizes: as in `choose_factor`."""
     arms: dict[tuple[int, float], Arm] = {}
     for size, some in (prefixes := _prefixes(features, sizes)).items():
-        unit = unit_of(evaluator.engine, some)
+        unit = unit_of(white_box(evaluator.engine), some)
         for value in values:
             name = f"clamp {size} at {value:g}r" if sizes else f"clamp {value:g}r"
             arms[size, value * unit] = Arm(name, clamp_features(some, value * unit, saes=saes))

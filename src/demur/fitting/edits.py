@@ -17,7 +17,7 @@ from torch import Tensor
 
 from demur.directions.subspace import projected_out
 from demur.directions.vectors import steering_vector
-from demur.engines.base import Engine, refusal_scores
+from demur.engines.base import WhiteBoxEngine, refusal_scores
 from demur.errors import BadVector
 from demur.fitting.gradients import first_tokens, slopes, steered_tokens
 from demur.fitting.openings import Openings
@@ -67,7 +67,7 @@ def steered(vector: SteeringVector, dose: float) -> Intervention:
 
 
 def projected(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     bases: Mapping[Site, Float[Tensor, "k d_model"]],
     validation: Sequence[Conversation],
@@ -97,7 +97,7 @@ def projected(
 
 
 def constrained_edit(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     conversations: Sequence[Conversation],
     validation: Sequence[Conversation],
@@ -139,7 +139,7 @@ def constrained_edit(
 
 
 def _measured(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     given: SteeringVector,
     validation: Sequence[Conversation],
@@ -153,7 +153,7 @@ def _measured(
 
 
 def _scores(
-    engine: Engine, conversations: Sequence[Conversation], tokens: list[int], steer: Intervention | None = None
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], tokens: list[int], steer: Intervention | None = None
 ) -> Tensor:
     """The refusal score by the openings' first tokens, of which a gradient can be had."""
     return refusal_scores(engine.last_logits(conversations, steer), tokens)

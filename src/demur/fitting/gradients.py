@@ -15,7 +15,7 @@ from torch import Tensor
 
 from demur.attacks import attack
 from demur.directions.subspace import leading
-from demur.engines.base import Engine, refusal_scores
+from demur.engines.base import WhiteBoxEngine, refusal_scores
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, add, at
 from demur.prompts import uses
@@ -46,7 +46,7 @@ def first_tokens(openings: Openings) -> list[int]:
 
 
 def slopes(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     conversations: Sequence[Conversation],
     sites: Sequence[Site],
     tokens: Sequence[int],
@@ -68,7 +68,9 @@ def slopes(
             for site in sites}  # fmt: skip
 
 
-def steered_tokens(engine: Engine, conversations: Sequence[Conversation], site: Site) -> list[Bool[Tensor, " _"]]:
+def steered_tokens(
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], site: Site
+) -> list[Bool[Tensor, " _"]]:
     """The prompt tokens that steering from the last template token on reaches, read off what it does: that token, and
     an answer's prefilled ones."""
     streams = [engine.activations(conversations, [site]).rows(site)]
@@ -78,7 +80,7 @@ def steered_tokens(engine: Engine, conversations: Sequence[Conversation], site: 
 
 
 def gradient_subspaces(
-    engine: Engine, conversations: Sequence[Conversation], sites: Sequence[Site], openings: Openings, k: int = 5
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], sites: Sequence[Site], openings: Openings, k: int = 5
 ) -> dict[Site, Subspace]:
     """At each site the k directions that carry most of the conversations' gradients, each taken as long as another.
 

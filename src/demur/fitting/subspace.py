@@ -14,7 +14,7 @@ import torch
 
 from demur.directions.difference import random_like
 from demur.directions.subspace import by_category, first, orthonormal
-from demur.engines.base import Engine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import unknown
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, ablate, chain
@@ -59,7 +59,7 @@ def directions(subspace: Subspace) -> list[Direction]:
 
 
 def iterative(
-    engine: Engine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], site: Site, k: int
+    engine: WhiteBoxEngine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], site: Site, k: int
 ) -> Subspace:
     """k directions at the last prompt token, each the difference of means while those before it are ablated."""
     found: list[torch.Tensor] = []
@@ -74,7 +74,7 @@ def iterative(
 
 
 def fit_subspace(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     validation: Sequence[Conversation],

@@ -14,12 +14,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from demur.errors import InputError
 from demur.types import Conversation, EngineFingerprint, Generation, Message, Prompt
+
+if TYPE_CHECKING:
+    from demur.engines.base import Scored
 
 OPENING = 4
 """Tokens left out of the perplexity of answers of more than twice as many."""
@@ -43,8 +46,8 @@ class Scorer(Protocol):
         """What decides its numbers."""
         ...
 
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> list[list[float]]:
-        """Natural-log probability of each token of each answer after its conversation, unsteered."""
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> Sequence[Scored]:
+        """Natural-log probabilities of each answer's tokens after its conversation, unsteered."""
         ...
 
 

@@ -69,7 +69,8 @@ class OutcomeJudge:
         for case in cases:
             case.read(self.band)
         scored = [case for case in cases if case.outcome is None]
-        own = self.engine.logprobs([(plain_request(c.generation), c.generation.text) for c in scored]) if scored else []
+        pairs = [(plain_request(c.generation), c.generation.text) for c in scored]
+        own = [row.logprobs for row in self.engine.logprobs(pairs)] if pairs else []
         for case, row in zip(scored, own, strict=True):
             case.weigh(row, self.band)
         left = [(case, row) for case, row in zip(scored, own, strict=True) if case.outcome is None]
