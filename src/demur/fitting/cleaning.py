@@ -66,9 +66,11 @@ class Cleaner:
     def bare(self) -> tuple[list[Conversation], list[Conversation], list[Conversation]]:
         """Harmful and plain fitting requests, and harmful validation ones, as they are."""
         prompts = self.prompts or builtin_sets()
-        kinds = (("harmful", "fit"), ("plain", "fit"), ("harmful", "validation"))
-        harmful, harmless, held = (plainly(prompts.take(kind, use, self.n)) for kind, use in kinds)
-        return harmful, harmless, held
+        return (
+            plainly(prompts.take("harmful", "fit", self.n)),
+            plainly(prompts.take("plain", "fit", self.n)),
+            plainly(prompts.take("harmful", "validation", self.n)),
+        )
 
     @property
     def families(self) -> tuple[str, ...]:

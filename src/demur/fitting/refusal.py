@@ -61,8 +61,12 @@ def fit_refusal_direction(
     within the bounds.
     """
     config, prompts = config or DirectionConfig(), prompts or builtin_sets()
-    parts = [plainly(prompts.take(kind, use, n)) for use, n in (("fit", config.n), ("validation", config.choose))
-             for kind in ("harmful", "plain")]  # fmt: skip
+    parts = (
+        plainly(prompts.take("harmful", "fit", config.n)),
+        plainly(prompts.take("plain", "fit", config.n)),
+        plainly(prompts.take("harmful", "validation", config.choose)),
+        plainly(prompts.take("plain", "validation", config.choose)),
+    )
     bounds = config.bounds_for(engine.name)
     origin = {"prompts": prompts.record(), "search": asdict(replace(config, bounds=bounds))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
