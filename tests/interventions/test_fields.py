@@ -122,7 +122,7 @@ def test_a_stacked_batch_equals_its_rows_one_by_one():
     assert stacked.vectors[A].shape == (3, 1, D)
     assert stacked.factor.shape == (3, 1, 1)
     assert stacked.rows.shape == (3, 1, 2, D)
-    assert stacked.parts[0].inner.deltas[B].shape == (3, 1, D)
+    assert stacked.parts[0].inner.deltas[B].shape == (3, 1, D)  # pyright: ignore[reportAttributeAccessIssue]
     together = compile_batch(rows, context, x)[A](x)
     for i, row in enumerate(rows):
         alone = row.edit(x[i : i + 1], A, context.rows(torch.tensor([i])))
@@ -133,9 +133,10 @@ def test_tensors_are_cast_wherever_they_stand_and_patches_stay_wide():
     small = everything(parts=(at("last", plus(3)), patch({A: vector(0, 2, D)}))).to(
         torch.zeros(1, dtype=torch.bfloat16)
     )
-    tensors = [*small.vectors.values(), small.factor, small.rows, small.inner.deltas[A], small.parts[0].inner.deltas[A]]
+    inner, (last, wide) = small.inner, small.parts
+    tensors = [*small.vectors.values(), small.factor, small.rows, inner.deltas[A], last.inner.deltas[A]]  # pyright: ignore
     assert {one.dtype for one in tensors} == {torch.bfloat16}
-    assert small.parts[1].deltas[A].dtype == torch.float32
+    assert wide.deltas[A].dtype == torch.float32  # pyright: ignore[reportAttributeAccessIssue]
     assert (small.name, small.sites) == ("x", {A, B, C, E})
 
 

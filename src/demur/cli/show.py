@@ -13,8 +13,9 @@ from demur.types import Figure
 
 console = Console()
 STEER = (
-    "add:FILE[:DOSE[r]], ablate:FILE, scale:FILE:FACTOR with a direction's FILE (r: in units of the stream's norm); "
-    "clamp:FEATURES:VALUE, suppress:FEATURES[:FACTOR] with a feature set; or a .json spec."
+    "add:FILE[:DOSE[r]] with a direction, a vector (.safetensors, .gguf, .svec, .pt) or a feature set (r: in units of "
+    "the stream's norm); ablate:FILE[:DOSE], scale:FILE:FACTOR with a direction or a vector of one site; "
+    "clamp:FEATURES:VALUE[r], suppress:FEATURES[:FACTOR] with a feature set; or a .json spec."
 )
 """What --steer takes."""
 REST = ("partial_rate", "off_topic_rate", "incoherent_rate", "undecided_rate")

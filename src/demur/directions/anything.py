@@ -7,13 +7,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from demur.directions.artifact import load_direction
-from demur.directions.exchange import read_vector
+from demur.directions.exchange import ENDINGS, read_vector
 from demur.directions.vector_file import load_vector
 from demur.errors import BadFile
 from demur.types import Direction, SteeringVector
-
-VECTORS = (".safetensors", ".gguf", ".svec", ".pt", ".pth")
-"""Endings of files that hold vectors."""
 
 
 def read_any(path: str | Path, weights: str | None = None) -> Direction | SteeringVector:
@@ -23,8 +20,8 @@ def read_any(path: str | Path, weights: str | None = None) -> Direction | Steeri
     """
     path = Path(path)
     ending = path.suffix.lower()
-    if ending not in VECTORS:
-        raise BadFile(f"{path} is no vector: those end in {', '.join(VECTORS)} (and feature sets in .json).")
+    if ending not in ENDINGS:
+        raise BadFile(f"{path} is no vector: those end in {', '.join(ENDINGS)} (and feature sets in .json).")
     if ending != ".safetensors":
         return read_vector(path, weights)
     return load_vector(path, weights) if kind_of(path) == "demur.vector" else load_direction(path, weights)

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demur.directions.anything import VECTORS, read_any
+from demur.directions.anything import read_any
+from demur.directions.exchange import ENDINGS
 from demur.errors import BadSpec
 from demur.interventions.ablate import ablate
 from demur.interventions.affine import add, scale
@@ -47,8 +48,8 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
     if op not in OPS or not rest:
         if Path(steer).suffix != ".json":
             raise BadSpec(
-                f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (or "
-                f"{', '.join(VECTORS[1:])}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
+                f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (FILE may "
+                f"end in {', '.join(ENDINGS)}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
                 f"clamp:FEATURES.json:0.3r or suppress:FEATURES.json."
             )
         return read_spec(steer)
@@ -63,10 +64,9 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
                 "the latents' units."
             )
         return clamp_features(features, dose, relative)
-    what = read_steering(path, weights)
+    what, strength = read_steering(path, weights), 1.0 if dose is None else dose
     if op == "add":
-        return add(what, 1.0 if dose is None else dose, relative or (dose is None and not _is_vector(what)))
-    strength = 1.0 if dose is None else dose
+        return add(what, strength, relative or (dose is None and not isinstance(what, SteeringVector)))
     return ablate(what, dose=strength) if op == "ablate" else scale(what, strength)  # pyright: ignore
 
 
@@ -78,7 +78,7 @@ def read_steering(path: str | Path, weights: str | None = None) -> Direction | S
 def _split(text: str, op: str, rest: str) -> tuple[str, float | None, bool]:
     """FILE[:NUMBER[r]] -> the file, the number if there is one, and whether it is relative."""
     path, colon, said = rest.rpartition(":")
-    if not colon or Path(rest).suffix.lower() in (*VECTORS, ".json"):
+    if not colon or Path(rest).suffix.lower() in (*ENDINGS, ".json"):
         return rest, None, False
     relative = said.endswith("r")
     try:
@@ -88,7 +88,3 @@ def _split(text: str, op: str, rest: str) -> tuple[str, float | None, bool]:
     if relative and op not in RELATIVE:
         raise BadSpec(f"steer {text!r}: {said!r} is not a number; a relative dose goes with add and clamp only.")
     return path, dose, relative
-
-
-def _is_vector(what: object) -> bool:
-    return isinstance(what, SteeringVector)
