@@ -48,8 +48,8 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
     if op not in OPS or not rest:
         if Path(steer).suffix != ".json":
             raise BadSpec(
-                f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (FILE may "
-                f"end in {', '.join(ENDINGS)}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
+                f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (or "
+                f"any of {', '.join(ENDINGS)}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
                 f"clamp:FEATURES.json:0.3r or suppress:FEATURES.json."
             )
         return read_spec(steer)
