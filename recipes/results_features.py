@@ -49,7 +49,7 @@ MODEL = "smollm2-refuser"
 
 def direction_of(engine: HFEngine, out: Path) -> Direction:
     """The refusal direction, fitted once for all parts."""
-    return fit_refusal(engine, size_for(MODEL), None, out.parent / "fit.safetensors").direction
+    return fit_refusal(engine, size_for(MODEL), None, out.parent).direction
 
 
 def operators(out: Path, quick: bool) -> Part:

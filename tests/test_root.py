@@ -9,7 +9,7 @@ NAMES = """__version__
 Conversation Decoding DemurError Direction Figure Generation HFEngine Journal Message
 MockEngine OutcomeJudge Prompt Request Site SteeringVector ablate add at attack builtin chain clamp fit_direction
 load_direction
-load_prompts load_sae multiply run_study save_direction scale"""
+load_prompts load_sae load_vector multiply run_study save_direction scale"""
 
 
 def test_the_root_exports_these_names_and_no_others():

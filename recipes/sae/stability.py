@@ -70,7 +70,7 @@ def main() -> None:
     folders = {"shipped": options.shipped, **{n: Path(f) for n, _, f in (o.partition("=") for o in options.others)}}
     saes = {name: load_sae(folder) for name, folder in folders.items()}
     engine = HFEngine(options.model, "bf16")
-    toward = fit_refusal(engine, size_for(options.model), None, options.out / "fit.safetensors").direction
+    toward = fit_refusal(engine, size_for(options.model), None, options.out).direction
     decoding = Decoding(24)
     harmful = spread(builtin("harmful", "test"), options.n)
     sets = {"harmful": plainly(harmful), "plain": plainly(spread(builtin("plain", "test"), options.n))}

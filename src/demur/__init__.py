@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from demur.attacks import attack as attack
     from demur.directions.artifact import load_direction as load_direction
     from demur.directions.artifact import save_direction as save_direction
-    from demur.directions.exchange import read_vector as load_vector
-    from demur.directions.vector_file import save_vector as save_vector
+    from demur.directions.artifact import save_vector as save_vector
+    from demur.directions.exchange import load_vector as load_vector
     from demur.engines.base import Engine as Engine
     from demur.engines.base import Request as Request
     from demur.engines.base import WhiteBoxEngine as WhiteBoxEngine

@@ -5,7 +5,8 @@ Tensors appear only in annotations, so importing this module does not import tor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +38,14 @@ class Site:
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.point}"
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        """`12.pre` -> Site(12, "pre"). ValueError for anything else."""
+        layer, _, point = text.partition(".")
+        if not re.fullmatch("[0-9]{1,6}", layer) or point not in POINTS:
+            raise ValueError(f"{text!r} is no site; write LAYER.POINT, as 12.pre ({', '.join(POINTS)})")
+        return cls(int(layer), point)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,10 @@ class Direction:
     origin: Mapping[str, Any] = field(default_factory=dict)
     """Everything that made it: method, position, prompts, hashes, scores, code version."""
 
+    def __repr__(self) -> str:
+        width = len(self.vector)
+        return f"Direction({self.site}, width {width}, activation norm {self.norm:.4g}{_made_by(self.origin)})"
+
 
 @dataclass(frozen=True)
 class SteeringVector:
@@ -111,7 +124,13 @@ class SteeringVector:
     vectors: Mapping[Site, Tensor]
     """Site -> Float[Tensor, "d_model"], float32."""
     norms: Mapping[Site, float] = field(default_factory=dict)
+    """Site -> median activation norm there, as `Direction.norm`; may lack sites."""
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sites = [f"{site} of length {float(value.norm()):.4g}" for site, value in self.vectors.items()]
+        width = next((len(value) for value in self.vectors.values()), 0)
+        return f"SteeringVector({_few(sites)}, width {width}{_made_by(self.origin)})"
 
 
 @dataclass(frozen=True)
@@ -122,6 +141,10 @@ class Subspace:
     """Float[Tensor, "k d_model"], float32, rows orthonormal."""
     site: Site
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        k, width = self.basis.shape
+        return f"Subspace({self.site}, {k} directions of width {width}{_made_by(self.origin)})"
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,21 @@ class FeatureSet:
     features: tuple[Feature, ...]
     saes: Mapping[Site, str] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"FeatureSet({_few(f'{f.site}/{f.index}' for f in self.features)}{_made_by(self.origin)})"
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first four, and how many more."""
+    listed = list(names)
+    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+
+
+def _made_by(origin: Mapping[str, Any]) -> str:
+    """What an artifact's one line says of where it is from."""
+    said = [str(origin[name]) for name in ("file", "method", "behaviour", "model") if origin.get(name)]
+    return f"; {', '.join(said)}" if said else ""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from demur.experiments.vector_report import Audited
 
-from demur.directions.artifact import load_direction
-from demur.directions.exchange import read_vector
-from demur.directions.vector_file import load_vector, save_vector
+from demur.directions.artifact import load_direction, save_vector
+from demur.directions.exchange import load_vector, read_vector
 from demur.directions.vectors import steering_vector
 from demur.experiments.vector_audit import Audit
-from demur.experiments.vector_report import Audited
 from demur.types import Site
 
 
@@ -30,7 +29,7 @@ def test_fit_writes_a_vector_and_says_whether_it_clears_its_null(demur, model, w
                  "--out", path := tmp_path / "v.safetensors")  # fmt: skip
     assert said.status == 0, said
     assert "2 vectors fitted on shuffled labels" in said.out
-    made = load_vector(path, weights)
+    made = load_vector(path, weights=weights)
     assert set(made.vectors) == {Site(1)}
     assert len(made.origin["null_effects"]) == 2
     assert ("does not clear its null" in said.out) != made.origin["clears_null"]
@@ -160,7 +159,7 @@ def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur,
     assert audited["plan"].attacks == ("prefill", "base64")
     assert audited["cleaned"] == {"warm, direction": "warm"}
     assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
-    (first,) = (tmp_path / "runs" / "vectors").iterdir()
+    (first,) = (tmp_path / "runs" / "cache").iterdir()
     assert first.name.startswith("warm-direction-")
     stamp = first.stat().st_mtime_ns
     assert demur(*asked).status == 0

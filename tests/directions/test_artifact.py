@@ -1,13 +1,18 @@
+import math
 import random
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save, save_file
 
+import demur
 from demur.directions import artifact
-from demur.directions.artifact import load_direction, save_direction, tensor_hash
-from demur.errors import BadFile, BadVector, OutOfRoom
+from demur.directions.artifact import load_direction, load_sealed_vector, save_direction, save_vector, tensor_hash
+from demur.directions.sealed import Sealed, read_sealed, write_sealed
+from demur.directions.vectors import steering_vector
+from demur.errors import BadFile, BadSpec, BadVector, OutOfRoom
 from demur.types import Direction, Site
 
 WEIGHTS = "a" * 64
@@ -30,13 +35,14 @@ def test_what_is_loaded_is_exactly_what_was_saved(tmp_path, norm):
     loaded = load_direction(save_direction(direction, tmp_path / "new" / "d.safetensors"), WEIGHTS)
     assert loaded.vector.equal(direction.vector)
     assert loaded.vector.dtype == torch.float32
-    assert (loaded.site, loaded.norm, loaded.origin) == (direction.site, norm, direction.origin)
+    assert (loaded.site, loaded.norm) == (direction.site, norm)
+    assert loaded.origin == {**direction.origin, "version": demur.__version__}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["d.safetensors"]
 
 
 def test_a_direction_without_a_model_loads_for_every_model(tmp_path):
     path = save_direction(made(origin={}), tmp_path / "d.safetensors")
-    assert load_direction(path, WEIGHTS).origin == {}
+    assert load_direction(path, WEIGHTS).origin == {"version": demur.__version__}
 
 
 def test_a_direction_of_another_model_is_refused_with_both_hashes(file):
@@ -84,14 +90,12 @@ def test_every_flipped_bit_is_noticed(file):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("layer", "4"), ("point", "pre"), ("activation_norm", "71.0"), ("origin", "{}"), ("layer", "three")],
+    [("facts", "{}"), ("facts", '{"norms": {"3.mid": 71.0}, "origin": {}}'), ("origin", "{}"), ("layer", "three")],
 )
 def test_a_changed_header_is_noticed(file, name, value):
-    from safetensors import safe_open
-
     with safe_open(file, framework="pt") as opened:
-        header, vector = opened.metadata(), opened.get_tensor("vector")
-    save_file({"vector": vector}, file, {**header, name: value})
+        header, vector = opened.metadata(), opened.get_tensor("3.mid")
+    save_file({"3.mid": vector}, file, {**header, name: value})
     with pytest.raises(BadFile, match=r"does not match its sha256: the file is damaged; fit it again"):
         load_direction(file)
 
@@ -104,11 +108,16 @@ def test_another_kind_of_file_is_refused_by_its_kind(tmp_path, header):
         load_direction(path)
 
 
-def test_a_file_without_the_vector_is_refused(tmp_path):
+def test_a_file_without_a_seal_or_of_another_content_is_refused(tmp_path):
     path = tmp_path / "d.safetensors"
     path.write_bytes(save({"other": made().vector}, {"kind": "demur.direction", "point": "pre"}))
-    with pytest.raises(BadFile, match=r"not a readable direction file"):
+    with pytest.raises(BadFile, match=r"is no demur direction .*without a seal"):
         load_direction(path)
+    facts = {"origin": {}, "norms": {}}
+    for tensors in ({"other": made().vector}, {}, {"1.pre": made().vector, "2.pre": made().vector}):
+        write_sealed(path, Sealed("demur.direction", facts, tensors))
+        with pytest.raises(BadFile, match=r"has a header that cannot be read .*; fit it again"):
+            load_direction(path)
 
 
 BAD = [
@@ -157,8 +166,42 @@ def test_the_hash_is_of_the_float32_values_and_nothing_else():
 
 
 def test_a_kept_fit_is_told_from_a_direction(tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"direction": torch.ones(4)}, tmp_path / "kept.safetensors", {"kind": "demur.fit"})
     with pytest.raises(BadFile, match="a fit that a run keeps.*demur direction fit"):
         load_direction(tmp_path / "kept.safetensors")
+
+
+def test_a_vector_of_one_site_loads_as_its_unit_direction(tmp_path):
+    value, site = 3.0 * made().vector, Site(5, "post")
+    path = save_vector(steering_vector({site: value}, {"weights": WEIGHTS}, {site: 8.0}), tmp_path / "v.safetensors")
+    found = load_direction(path, WEIGHTS)
+    assert (found.site, found.norm, found.origin["weights"]) == (site, 8.0, WEIGHTS)
+    torch.testing.assert_close(found.vector, made().vector)
+    with pytest.raises(BadFile, match="not bbbbbbbbbbbb"):
+        load_direction(path, "b" * 64)
+    save_vector(steering_vector({site: value}), path)
+    assert math.isnan(load_direction(path).norm)  # and a relative dose is then refused
+    with pytest.raises(BadSpec, match="activation norm at 5.post nan is not a finite number"):
+        demur.add(load_direction(path), 0.5, relative=True)
+    save_vector(steering_vector({site: value, Site(6): value}), path)
+    with pytest.raises(BadFile, match=r"holds a vector at 5.post, 6.pre; a direction stands at one site"):
+        load_direction(path)
+
+
+def test_a_direction_loads_as_the_unit_vector_at_its_site(file, tmp_path):
+    found = load_sealed_vector(file, WEIGHTS)
+    assert found.vectors[Site(3, "mid")].equal(made().vector)
+    assert found.norms == {Site(3, "mid"): 7.1} and found.origin["n"] == [1, 2]
+    assert load_sealed_vector(save_direction(made(norm=math.nan), tmp_path / "d.safetensors")).norms == {}
+
+
+def test_a_file_says_the_version_that_made_it_and_not_the_one_that_copied_it(tmp_path):
+    path = save_direction(made(origin={"version": "0.0.1"}), tmp_path / "d.safetensors")
+    assert load_direction(path).origin == {"version": "0.0.1"}
+    assert "blocks from 0" in str(read_sealed(path, "direction", ["demur.direction"]).facts["layer_convention"])
+
+
+def test_an_origin_that_is_no_json_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(BadSpec, match=r"d.safetensors: what it says of its origin is no JSON"):
+        save_direction(made(origin={"site": Site(3)}), tmp_path / "d.safetensors")
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import gguf
 import pytest
 import torch
 
+import demur
 from demur.directions.exchange import read_vector, write_vector
 from demur.directions.vectors import check_fits, rescaled, steering_vector
 from demur.errors import BadFile, BadVector, InputError, UnknownName
@@ -27,7 +28,7 @@ def same(a: SteeringVector, b: SteeringVector) -> bool:
 def test_our_own_file_keeps_everything(vector, tmp_path):
     found = read_vector(write_vector(vector, tmp_path / "v.safetensors"))
     assert same(found, vector)
-    assert found.norms == vector.norms and found.origin == {"model": "tiny"}
+    assert found.norms == vector.norms and found.origin == {"model": "tiny", "version": demur.__version__}
 
 
 def test_a_changed_byte_is_found(vector, tmp_path):

@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 def test_it_leaves_a_journal_figures_a_report_specs_and_the_direction(run):
     out, _, _ = run
     names = {path.name for path in out.iterdir() if not path.name.startswith("journal")}
-    assert names == {"results.json", "report.html", "add.json", "ablate.json", "refusal.safetensors", "fit.safetensors"}
+    assert names == {"results.json", "report.html", "add.json", "ablate.json", "refusal.safetensors", "cache"}
 
 
 def test_results_hold_every_arm_set_and_metric(run):

@@ -4,15 +4,14 @@ import json
 
 import pytest
 import torch
+from demur.experiments.model_audit import Asked, audit_model
+from demur.experiments.vector_report import Audited
 
-from demur.directions.artifact import save_direction
-from demur.directions.vector_file import save_vector
+from demur.directions.artifact import save_direction, save_vector
 from demur.directions.vectors import steering_vector
 from demur.errors import InputError
 from demur.experiments import model_audit
-from demur.experiments.model_audit import Asked, audit_model
 from demur.experiments.vector_audit import Audit, Plan
-from demur.experiments.vector_report import Audited
 from demur.fitting import cleaning
 from demur.fitting.openings import Openings
 from demur.types import Direction, Site

@@ -86,9 +86,10 @@ def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
 
 
 def test_a_kept_fit_is_read_back_and_made_again_when_anything_that_decides_it_changes(tmp_path):
-    keep = tmp_path / "fit.safetensors"
+    keep = tmp_path
     engine, again = Planted(), Planted()
     first = fit_refusal(engine, SIZE, keep=keep)
+    (file,) = (tmp_path / "cache").iterdir()
     read = fit_refusal(again, SIZE, keep=keep)
     assert not any(again.calls.values())
     assert read.direction.vector.equal(first.direction.vector)
@@ -98,10 +99,11 @@ def test_a_kept_fit_is_read_back_and_made_again_when_anything_that_decides_it_ch
     assert (read.candidates, read.openings) == (first.candidates, first.openings)
     fit_refusal(again, replace(SIZE, fit=6), keep=keep)
     assert any(again.calls.values())
-    whole = bytearray(keep.read_bytes())
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    whole = bytearray(file.read_bytes())
     whole[-1] ^= 1
     for damaged in (b"cut off", bytes(whole)):
-        keep.write_bytes(damaged)
+        file.write_bytes(damaged)
         calls = sum(again.calls.values())
         fit_refusal(again, SIZE, keep=keep)
         assert sum(again.calls.values()) > calls

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from demur.errors import InputError
-from demur.features.one_prompt import candidates, one_prompt
+from demur.features.one_prompt import Screen, candidates, one_prompt
 from demur.saes import SAE, encode
 from demur.types import Site
 
@@ -60,7 +60,7 @@ def test_a_screen_draws_up_the_shortlist(tiny, talk, sae):
         seen.extend(clamp.spec()["inner"]["latents"] for clamp in clamps)
         return [float(i) for i in range(len(clamps))]
 
-    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, {SITE: 12.0}, effect, screen=screen, shortlist=3)
+    found = one_prompt(engine, asked, ANSWER, {SITE: sae}, {SITE: 12.0}, effect, screen=Screen(screen, 3))
     assert seen == [[tried[i].index] for i in (0, 2, 3)]
     assert [f.index for f in found.features] == [tried[3].index]
     assert (found.origin["screened"], found.origin["tried"]) == (len(tried), 3)

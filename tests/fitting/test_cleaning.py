@@ -94,7 +94,7 @@ def test_cleaned_vectors_and_moves_are_kept_until_something_that_decides_them_ch
         (after,) = cleaned_subjects(cleaner, given, "subspace", dose, tmp_path)
         rows, lacking = moves(cleaner, SITES, tmp_path)
         assert after.name == "v, subspace" and len(rows) == k and not lacking
-        return len(list((tmp_path / "vectors").iterdir())), rows
+        return len(list((tmp_path / "cache").iterdir())), rows
 
     first, rows = kept()
     assert first == 4 and len(opened) == 1

@@ -6,7 +6,7 @@ import torch
 from demur.directions.vectors import steering_vector
 from demur.engines.base import refusal_scores
 from demur.errors import InputError
-from demur.fitting.edits import constrained_edit, projected, steered
+from demur.fitting.edits import EditConfig, constrained_edit, projected, steered
 from demur.fitting.gradients import gradient_subspaces
 from demur.fitting.openings import Openings
 from demur.types import Site
@@ -33,7 +33,9 @@ def change(engine, vector, conversations, dose):
 
 def test_the_edit_takes_the_change_of_refusal_away_on_prompts_it_never_saw(tiny, talk, vector):
     engine = tiny("llama").engine
-    found = constrained_edit(engine, vector, talks(talk, "fit"), talks(talk, "validation"), OPENINGS, damping=1e-3)
+    found = constrained_edit(
+        engine, vector, talks(talk, "fit"), talks(talk, "validation"), OPENINGS, config=EditConfig(damping=1e-3)
+    )
     fresh = talks(talk, "test", 5)
     for dose in (-1.0, 1.0):
         assert change(engine, found.vector, fresh, dose) < 0.5 * change(engine, vector, fresh, dose)
@@ -51,7 +53,9 @@ def test_the_path_begins_with_the_vector_as_given_and_the_best_is_kept(tiny, tal
 
 def test_the_edit_is_no_longer_than_allowed(tiny, talk, vector):
     engine = tiny("llama").engine
-    found = constrained_edit(engine, vector, talks(talk, "fit"), talks(talk, "validation"), OPENINGS, longest=0.05)
+    found = constrained_edit(
+        engine, vector, talks(talk, "fit"), talks(talk, "validation"), OPENINGS, config=EditConfig(longest=0.05)
+    )
     assert all(step.edit <= 0.05 + 1e-6 for step in found.steps)
 
 

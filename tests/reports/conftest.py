@@ -1,6 +1,6 @@
 import pytest
 
-from demur.reports import Answer, Example, Findings, Scatter
+from demur.reports import Answer, Column, Example, Findings, Overview, Row, Ruling, Scatter
 from demur.types import OUTCOMES, Figure
 
 SHARES = (0.5, 0.125, 0.25, 0.075, 0.05, 0.0)
@@ -19,17 +19,23 @@ def findings_with(word: str = "word") -> Findings:
         Figure(word, "", word, word, 9.5, 100, word, 9.0, 10.0, word),
         Figure(word, "", word, f"judge_{word}", 0.95, 200, word, 0.9, 0.97, word),
     ]
+    columns = [Column(word, word), Column(word, word, drawn=True), Column(word, word, drawn=True), Column(word)]
+    rows = [
+        Row(word, [Ruling(word, "bad"), others[0], others[1], word], word),
+        Row(word, ["", "", shares[0], others[2]], word, control=True),
+    ]
     example = Example(word, [Answer(word, word, word), Answer("unsteered", word, "refused")], word, word)
     return Findings(
         title=word,
         summary=[word, word],
         spec={word: [word, 1.5]},
         figures=[*shares, *others],
-        examples=[example],
+        examples=[example, example],
         seconds=95.2,
         notes=[word],
         facts={"model": word, word: "x"},
         scatters=[Scatter(word, word, word, [(word, 0.5, 1.0), (word, -0.5, -1.0)], (2.0, 0.0))],
+        overview=Overview(word, columns, rows, word),
     )
 
 

@@ -110,6 +110,14 @@ def test_no_text_ever_becomes_a_tag_or_an_attribute(make_findings, word):
         assert value == expected, f"{name} takes a stranger's text"
 
 
+@pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_text_becomes_a_tag_in_a_notebook(make_findings, word):
+    parts = [make_findings(some) for some in (word, "word")]
+    part, calm = (Skeleton(html.render_part(some.title, some.summary, some.overview)) for some in parts)
+    assert (part.tags, part.attributes) == (calm.tags, calm.attributes)
+    assert part.text.count(visible(word)) >= 5
+
+
 def test_a_page_has_no_script_and_fetches_nothing(make_findings):
     page = html.render(make_findings())
     skeleton = Skeleton(page)
@@ -138,6 +146,65 @@ def test_every_section_is_there_when_it_has_something_to_say(make_findings):
     ):
         assert heading in text
     assert "1 min 35 s" in text and "+30.0" in text and "+20.0 to +40.0" in text
+
+
+def test_the_answer_comes_first_then_pictures_then_folded_tables(make_findings):
+    page = html.render(make_findings())
+    order = [
+        '<p class="lead"',
+        '<table class="overview">',
+        "The answer, drawn",
+        '<p class="found"',
+        '<figure class="bars"',
+        "<h2>Examples",
+        "<h2>Notes",
+        "<summary>Outcomes in numbers",
+        '<table class="shares">',
+        "<summary>Paired differences",
+        "<summary>Capability",
+        "<summary>What the judge gets wrong",
+        "<summary>To run it again",
+    ]
+    assert sorted(order, key=page.index) == order
+
+
+def test_long_tables_are_closed_until_they_are_printed(make_findings):
+    page = html.render(make_findings())
+    assert page.count("<details>") == 6 and "<details open" not in page
+    assert page.rindex("</details>") > page.index('<pre class="spec">') > page.rindex("<details>")
+    printed = page[page.index("@media print") :]
+    assert "details::details-content { display: block; content-visibility: visible; }" in printed
+
+
+def test_a_cell_is_a_figure_a_verdict_words_or_nothing(make_findings):
+    page = html.render(make_findings())
+    table = page[page.index('<table class="overview">') : page.index("<caption>")]
+    assert '<span class="ruling bad">word</span>' in table
+    assert "<b>+30</b><small>+20 to +40</small>" in table
+    assert "<b>50</b><small>25 to 75</small>" in table
+    assert '<td class="num"><b>word</b></td>' in table
+    assert "<td></td>" in table and '<td class="num none">&middot;</td>' in table
+    assert '<tr class="control">' in table
+
+
+def test_what_the_overview_marks_is_drawn_below_it(make_findings):
+    page = html.render(make_findings())
+    drawn = page[page.index("The answer, drawn") : page.index("<h2>Outcomes")]
+    assert drawn.count('<figure class="plot">') == 3
+    assert '<abbr title="complied: Share of answers that do what was asked' in drawn
+    without = html.render(replace(make_findings(), overview=None))
+    assert "The answer, drawn" not in without and "<h2>In words" not in without
+    assert without.count('<p class="found"') == page.count('<p class="found"') == 1
+    assert '<figure class="bars"' in without
+
+
+def test_bars_are_drawn_for_the_overviews_arms_and_all_shares_are_in_the_table(make_findings):
+    findings = make_findings()
+    other = [replace(figure, arm="other") for figure in findings.figures if not figure.versus and figure.arm == "word"]
+    page = html.render(replace(findings, figures=[*findings.figures, *other]))
+    bars = page[page.index('<figure class="bars"') : page.index("</section>", page.index('<figure class="bars"'))]
+    assert "<bdi>unsteered</bdi>" in bars and "<bdi>other</bdi>" not in bars
+    assert "<bdi>other</bdi>" in page[page.index('<table class="shares">') :]
 
 
 def test_empty_findings_are_a_page_too():

@@ -1,6 +1,6 @@
 import pytest
 
-from demur.reports import layout
+from demur.reports import Example, layout
 from demur.types import Figure
 
 
@@ -57,6 +57,46 @@ def test_shares_read_as_percent(value, said):
 )
 def test_numbers_read_in_their_figures_unit(metric, versus, value, said):
     assert layout.number(figure(metric, versus), value) == said
+
+
+@pytest.mark.parametrize(
+    "metric, versus, value, said",
+    [
+        ("refusal_rate", "", 0.634, "63"),
+        ("refusal_rate", "unsteered", 0.634, "+63"),
+        ("refusal_rate", "unsteered", -0.004, "\u22120.4"),
+        ("refusal_rate", "unsteered", -0.0, "+0"),
+        ("cosine_to_refusal", "", -0.0001, "+0.00"),
+        ("cosine_to_refusal", "", -0.5, "\u22120.50"),
+        ("perplexity", "", 9.126, "9.13"),
+    ],
+)
+def test_small_tables_round_to_whole_points(metric, versus, value, said):
+    assert layout.short(figure(metric, versus), value) == said
+
+
+def test_an_interval_of_no_width_is_said_for_a_change_and_for_nothing_else():
+    assert layout.span(figure("refusal_rate", "unsteered", 0.0)) == "+0 to +0"
+    assert layout.span(figure("cosine_to_refusal", value=0.2)) == ""
+    assert layout.span(figure("holm_p", "unsteered", 0.2)) == ""
+    assert layout.span(figure("refusal_rate", low=0.4, high=0.6), ", ") == "40, 60"
+
+
+def test_rows_stand_with_their_set():
+    rows = [figure("refused", set="s"), figure("refused", set="t"), figure("refused", arm="b", set="s")]
+    table = layout.lay_out(rows).shares[0]
+    assert {name: [row.arm for row in some] for name, some in table.sets().items()} == {"s": ["a", "b"], "t": ["a"]}
+
+
+def test_the_first_example_of_each_set_leads():
+    asked = [Example(str(i), [], name) for i, name in enumerate("aabca")]
+    first, others = layout.leading(asked)
+    assert [example.prompt for example in first] == ["0", "2", "3"]
+    assert [example.prompt for example in others] == ["1", "4"]
+
+
+def test_a_name_stays_on_its_line():
+    assert layout.one_line("a\n  b\t\x1b[2J\u202e") == "a b \u241b[2J<U+202E>"
 
 
 def test_hidden_characters_are_shown():

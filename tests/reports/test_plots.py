@@ -28,6 +28,11 @@ def test_differences_always_show_zero():
     assert interval_plot(Panel("accuracy", "", [figure("accuracy", 0.3, 0.2, 0.4)])).zero is None
 
 
+def test_shares_of_outcomes_are_drawn_on_all_of_0_to_100():
+    plot = interval_plot(Panel("complied", "", [figure("complied", 0.3, 0.2, 0.4)]))
+    assert (plot.ticks[0], plot.ticks[-1]) == ((4.0, "0"), (96.0, "100"))
+
+
 @given(st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 3).map(sorted), min_size=1, max_size=5))
 def test_marks_stay_on_the_page_in_order(rows):
     plot = interval_plot(Panel("m", "", [figure("m", value, low, high) for low, value, high in rows]))

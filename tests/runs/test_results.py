@@ -85,3 +85,9 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadFile, match="choose a folder"):
         write_results(tmp_path / "file", {}, [], 1.0)
+
+
+def test_results_are_a_table_too(tmp_path):
+    write_results(tmp_path, {}, [RATE, replace(RATE, arm="b", value=0.3)], 1.0)
+    frame = read_results(tmp_path).to_pandas()
+    assert frame["arm"].tolist()[1] == "b" and frame["value"].tolist() == [0.25, 0.3]

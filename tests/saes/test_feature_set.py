@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import demur
 from demur.errors import BadFile, BadSpec, OutOfRoom
 from demur.saes import load_features, load_saes, save_features, save_sae
 from demur.types import Feature, FeatureSet, Site
@@ -13,9 +14,12 @@ A, B = Site(5, "post"), Site(0, "mlp_out")
 HASHES = {A: "a" * 64, B: "b" * 64}
 
 
+ORIGIN = {"method": "cosine", "n": [1, 2], "version": "0.0.1"}
+
+
 def made(**changes: Any) -> FeatureSet:
     features = (Feature(A, 7, 0.1 + 0.2), Feature(B, 0), Feature(A, 65535, -1e-30))
-    return FeatureSet(**{"features": features, "saes": HASHES, "origin": {"method": "cosine", "n": [1, 2]}, **changes})
+    return FeatureSet(**{"features": features, "saes": HASHES, "origin": ORIGIN, **changes})
 
 
 @pytest.fixture
@@ -26,7 +30,9 @@ def file(tmp_path):
 def test_what_is_loaded_is_exactly_what_was_saved(tmp_path):
     for features in (made(), made(features=()), made(origin={"ü": None, "x": 1 / 3})):
         path = save_features(features, tmp_path / "new" / "features.json")
-        assert load_features(path) == features
+        found = load_features(path)
+        assert (found.features, found.saes) == (features.features, features.saes)
+        assert found.origin == {"version": demur.__version__, **features.origin}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["features.json"]
 
 

@@ -36,7 +36,7 @@ def fit(
     dtype: Dtype = "auto",
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
-    from demur.directions.vector_file import save_vector
+    from demur.directions.artifact import save_vector
     from demur.engines.hf import HFEngine
     from demur.fitting.vector_sources import fit_behaviour
     from demur.interventions import parse_site

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from demur.directions.artifact import load_direction
-from demur.directions.exchange import read_vector
-from demur.directions.vector_file import load_vector
+from demur.directions.artifact import load_artifact
+from demur.directions.exchange import ENDINGS, read_vector
 from demur.errors import BadFile
 from demur.types import Direction, SteeringVector
-
-VECTORS = (".safetensors", ".gguf", ".svec", ".pt", ".pth")
-"""Endings of files that hold vectors."""
 
 
 def read_any(path: str | Path, weights: str | None = None) -> Direction | SteeringVector:
@@ -23,19 +17,6 @@ def read_any(path: str | Path, weights: str | None = None) -> Direction | Steeri
     """
     path = Path(path)
     ending = path.suffix.lower()
-    if ending not in VECTORS:
-        raise BadFile(f"{path} is no vector: those end in {', '.join(VECTORS)} (and feature sets in .json).")
-    if ending != ".safetensors":
-        return read_vector(path, weights)
-    return load_vector(path, weights) if kind_of(path) == "demur.vector" else load_direction(path, weights)
-
-
-def kind_of(path: Path) -> str | None:
-    """What a safetensors file's header says that it is; None without a header of demur's. BadFile when unreadable."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("kind")
-    except FileNotFoundError:
-        raise BadFile(f"no direction or vector at {path}; `demur direction fit` writes one.") from None
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path} is not a readable safetensors file: {error}; fit it again.") from error
+    if ending not in ENDINGS:
+        raise BadFile(f"{path} is no vector: those end in {', '.join(ENDINGS)} (and feature sets in .json).")
+    return load_artifact(path, weights) if ending == ".safetensors" else read_vector(path, weights)

@@ -1,22 +1,24 @@
-"""Directions as files: safetensors with everything that made them in the header."""
+"""Directions and steering vectors as sealed files: a tensor a site, with everything that made them.
+
+A vector of one site loads as a direction, and a direction as a vector, so either goes where the other is asked for.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+import math
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+import demur
+from demur.directions.sealed import Sealed, read_sealed, write_sealed
+from demur.directions.vectors import as_direction, as_vector, steering_vector
 from demur.errors import BadFile, BadVector
-from demur.runs.writing import atomic
-from demur.types import POINTS, Direction, Site
+from demur.types import Direction, Site, SteeringVector
 
+KINDS = ("demur.direction", "demur.vector")
 CONVENTION = "layer counts blocks from 0; pre is the input of that block"
 
 
@@ -25,70 +27,77 @@ def tensor_hash(vector: Tensor) -> str:
     return hashlib.sha256(vector.detach().cpu().to(torch.float32).contiguous().numpy().tobytes()).hexdigest()
 
 
-def _seal(header: Mapping[str, str], vector: Tensor) -> str:
-    """sha256 over the header's other fields and the vector: a changed layer is as bad as a changed entry."""
-    fields = {name: value for name, value in header.items() if name != "sha256"}
-    return hashlib.sha256(f"{json.dumps(fields, sort_keys=True)}\n{tensor_hash(vector)}".encode()).hexdigest()
-
-
 def save_direction(direction: Direction, path: str | Path) -> Path:
-    """Write `path` (safetensors), whole or not at all. The vector must have norm 1. Returns the path.
+    """Write `path`, whole or not at all; returns it. The vector must have norm 1.
 
-    Raises BadVector, OutOfRoom when the disk is full, BadFile when the folder cannot be written.
+    Raises BadVector, BadSpec for an origin that is no JSON, OutOfRoom when the disk is full, BadFile when the folder
+    cannot be written.
     """
-    path = Path(path)
     check_unit(direction.vector, str(path))
-    header = {
-        "kind": "demur.direction",
-        "layer": str(direction.site.layer),
-        "point": direction.site.point,
-        "layer_convention": CONVENTION,
-        "activation_norm": repr(direction.norm),
-        "origin": json.dumps(direction.origin, sort_keys=True),
-    }
-    header["sha256"] = _seal(header, direction.vector)
-    with atomic(path) as temporary:
-        temporary.write_bytes(save({"vector": direction.vector.float().contiguous()}, header))
-    return path
+    return write_sealed(path, packed(direction))
+
+
+def save_vector(vector: SteeringVector, path: str | Path) -> Path:
+    """Write `path`, whole or not at all; returns it. Raises as `save_direction`."""
+    steering_vector(vector.vectors, vector.origin, vector.norms, str(path))
+    return write_sealed(path, packed(vector))
+
+
+def load_artifact(path: str | Path, weights: str | None = None, what: str = "direction") -> Direction | SteeringVector:
+    """A direction or a steering vector, whichever the file holds. what: what is wanted, for errors.
+
+    weights: the engine fingerprint's weight hash that it must have been fitted on. Raises BadFile when it is missing,
+    damaged, of another kind, or (given `weights`) of another model; BadVector when a direction is no unit vector.
+    """
+    return unpacked(read_sealed(path, what, KINDS, weights), str(path))
 
 
 def load_direction(path: str | Path, weights: str | None = None) -> Direction:
-    """Read a direction. Raises BadFile when it is missing, damaged, or (given `weights`) of another model.
+    """A direction's file, or the unit direction of a vector's file with one site (norm NaN where none is known).
 
-    weights: the engine fingerprint's weight hash that the direction must have been fitted on.
+    Raises as `load_artifact`, and BadFile for several sites.
     """
+    found = load_artifact(path, weights)
+    if isinstance(found, Direction):
+        return found
+    if len(found.vectors) > 1:
+        raise BadFile(f"{path} holds a vector at {', '.join(map(str, found.vectors))}; a direction stands at one site: "
+                      "give a vector of one site, or fit one with `demur direction fit`.")  # fmt: skip
+    return as_direction(found)
+
+
+def load_sealed_vector(path: str | Path, weights: str | None = None) -> SteeringVector:
+    """A vector's file, or a direction's as the unit vector at its site. Raises as `load_artifact`."""
+    found = load_artifact(path, weights, "vector")
+    return as_vector(found) if isinstance(found, Direction) else found
+
+
+def packed(value: Direction | SteeringVector) -> Sealed:
+    """What a file of it holds: origin["version"] is added, and a norm that is NaN left out."""
+    kind, vector = KINDS[isinstance(value, SteeringVector)], value
+    if isinstance(vector, Direction):
+        vector = SteeringVector({vector.site: vector.vector}, {vector.site: vector.norm}, vector.origin)
+    facts = {
+        "layer_convention": CONVENTION,
+        "norms": {str(site): norm for site, norm in vector.norms.items() if not math.isnan(norm)},
+        "origin": {"version": demur.__version__, **vector.origin},
+    }
+    return Sealed(kind, facts, {str(site): tensor for site, tensor in vector.vectors.items()})
+
+
+def unpacked(content: Sealed, what: str) -> Direction | SteeringVector:
+    """What was packed. Raises BadFile, naming `what`, for facts of something else, and BadVector."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header: dict[str, Any] = file.metadata() or {}
-            if header.get("kind") == "demur.fit":
-                raise BadFile(
-                    f"{path} is a fit that a run keeps for its own reruns, and finds again by the same --out; "
-                    f"`demur direction fit` writes a direction."
-                )
-            vector = file.get_tensor("vector")
-    except FileNotFoundError:
-        raise BadFile(f"no direction at {path}; `demur direction fit` writes one.") from None
-    except (SafetensorError, OSError) as error:
-        raise BadFile(f"{path} is not a readable direction file: {error}; fit it again.") from error
-    if header.get("kind") != "demur.direction" or header.get("point") not in POINTS:
-        raise BadFile(
-            f"{path} is no demur direction (kind {header.get('kind')!r}, point {header.get('point')!r}); "
-            f"`demur direction fit` writes one."
-        )
-    if _seal(header, vector) != header.get("sha256"):
-        raise BadFile(f"{path} does not match its sha256: the file is damaged; fit it again.")
-    check_unit(vector, str(path))
-    try:
-        origin = json.loads(header["origin"])
-        site, norm = Site(int(header["layer"]), header["point"]), float(header["activation_norm"])
-    except (KeyError, ValueError) as error:
-        raise BadFile(f"{path} has a header that cannot be read ({error}); fit it again.") from error
-    if weights is not None and origin.get("weights") not in (None, weights):
-        raise BadFile(
-            f"{path} was fitted on a model with weights {origin['weights'][:12]}..., not {weights[:12]}...; "
-            f"fit it on this model."
-        )
-    return Direction(vector, site, norm, origin)
+        vectors = {Site.parse(name): tensor for name, tensor in content.tensors.items()}
+        norms = {Site.parse(name): float(norm) for name, norm in content.facts["norms"].items()}
+        origin = dict(content.facts["origin"])
+        if content.kind == "demur.direction":
+            ((site, vector),) = vectors.items()
+            check_unit(vector, what)
+            return Direction(vector, site, norms.get(site, math.nan), origin)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadFile(f"{what} has a header that cannot be read ({error}); fit it again.") from error
+    return steering_vector(vectors, origin, norms, what)
 
 
 def check_unit(vector: Tensor, what: str) -> None:

@@ -6,14 +6,14 @@ hookpoints are module names inside the model, such as layers.3 or layers.3.mlp. 
 
 from __future__ import annotations
 
-import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from demur.directions.vectors import as_output, steering_vector
+from demur.directions.vectors import as_output, from_rows
 from demur.errors import BadFile, BadVector
 from demur.runs.writing import atomic
 from demur.types import Point, Site, SteeringVector
@@ -32,22 +32,23 @@ def is_steer_file(record: Any) -> bool:
     )
 
 
-def read_steer(record: dict[str, Any], path: Path) -> SteeringVector:
+def read_steer(record: Mapping[str, Any], what: str, origin: Mapping[str, Any]) -> SteeringVector:
     """The vector of a steer file's content, coefficients multiplied in. BadFile for what demur cannot do."""
-    vectors: dict[Site, torch.Tensor] = {}
+    rows = []
     for name, entry in record.items():
         found = re.fullmatch(r"(?:\w+\.)?(?:layers|h|blocks)\.(\d+)(\.\w+)?", str(name))
         point = POINTS.get(found.group(2) or "") if found else None
         if found is None or point is None:
-            raise BadFile(f"{path}: no site for the hookpoint {name!r}; known: layers.N, and its self_attn and mlp.")
+            raise BadFile(f"{what}: no site for the hookpoint {name!r}; known: layers.N, and its self_attn and mlp.")
         if entry.get("action", "add") != "add" or entry.get("head_index") is not None:
             raise BadFile(
-                f"{path}: {name} has action {entry.get('action')!r}; demur reads whole vectors that are added."
+                f"{what}: {name} has action {entry.get('action')!r}; demur reads whole vectors that are added."
             )
-        vectors[Site(int(found.group(1)), point)] = entry["steering_vector"] * float(
-            entry.get("steering_coefficient", 1.0)
-        )
-    return steering_vector(vectors, {"file": path.name, "format": "lm-eval steer file"}, what=str(path))
+        value, dose = entry["steering_vector"], entry.get("steering_coefficient", 1.0)
+        if not isinstance(value, torch.Tensor) or not isinstance(dose, (int, float)):
+            raise BadFile(f"{what}: {name} has a {type(value).__name__} times {dose!r}; write a tensor and a number.")
+        rows.append((Site(int(found.group(1)), point), value * float(dose)))
+    return from_rows(rows, {**origin, "format": "lm-eval steer file"}, what)
 
 
 def write_steer(vector: SteeringVector, path: Path, blocks: str = "layers", dose: float = 1.0) -> Path:
@@ -82,7 +83,7 @@ def read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadFile(f"no file at {path}; check the path.") from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle ends in an IndexError, a UnicodeDecodeError, nearly anything
         raise BadFile(
             f"{path} holds more than tensors, or is damaged ({str(error)[:80]}); save tensors only."
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from demur.directions.vectors import as_input, steering_vector
+from demur.directions.vectors import as_input, from_rows
 from demur.errors import BadFile, BadVector
 from demur.runs.writing import write_text
 from demur.types import Point, Site, SteeringVector
@@ -20,20 +20,13 @@ def read_svec(path: Path, point: Point = "pre") -> SteeringVector:
     """The vector of a .svec file. point: where in its block a layer's vector is added. BadFile when malformed."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        rows = {int(layer): torch.tensor(row, dtype=torch.float32) for layer, row in record["directions"].items()}
+        rows = [(int(layer), torch.tensor(row, dtype=torch.float32)) for layer, row in record["directions"].items()]
     except FileNotFoundError:
         raise BadFile(f"no .svec file at {path}; check the path.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f'{path} is no .svec file: {error!r}; it is JSON with "directions": {{layer: [...]}}.') from error
-    vectors = {}
-    for layer, row in rows.items():
-        if row.ndim == 2 and len(row) == 1:
-            row = row[0]
-        if row.ndim != 1:
-            raise BadVector(f"{path}: layer {layer} has shape {list(row.shape)}; demur adds one vector a layer.")
-        vectors[Site(layer, point)] = row
     origin = {"file": path.name, "format": "svec", "model": str(record.get("model_type", ""))}
-    return steering_vector(vectors, origin, what=str(path))
+    return from_rows(((Site(layer, point), row) for layer, row in rows), origin, str(path))
 
 
 def write_svec(vector: SteeringVector, path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from demur.errors import BadVector
-from demur.types import Site, SteeringVector
+from demur.types import Direction, Site, SteeringVector
 
 
 def steering_vector(
@@ -19,11 +20,16 @@ def steering_vector(
     norms: Mapping[Site, float] | None = None,
     what: str = "this vector",
 ) -> SteeringVector:
-    """A `SteeringVector` of float32 copies. BadVector for none, wrong shapes, unlike widths, NaN, inf, only zeros."""
+    """A `SteeringVector` of float32 copies.
+
+    Raises BadVector for none, wrong shapes, unlike widths, NaN, inf, only zeros, a layer below 0.
+    """
     if not vectors:
         raise BadVector(f"{what} has no site; give a vector at one site at least.")
-    kept: dict[Site, Tensor] = {}
+    found: dict[Site, Tensor] = {}
     for site, value in sorted(vectors.items()):
+        if site.layer < 0:
+            raise BadVector(f"{what} stands at layer {site.layer}; give layers counted from 0, the first block.")
         if value.ndim != 1 or value.numel() < 2:
             raise BadVector(f"{what} at {site} has shape {list(value.shape)}; a vector has one dimension, d_model.")
         value = value.detach().to("cpu", torch.float32).clone()
@@ -31,12 +37,41 @@ def steering_vector(
             raise BadVector(f"{what} at {site}: {bad} of {value.numel()} entries are NaN or infinite; fit it again.")
         if not bool(value.any()):
             raise BadVector(f"{what} at {site}: every entry is zero, so there is no direction; fit it again.")
-        kept[site] = value
-    widths = {site: len(value) for site, value in kept.items()}
+        found[site] = value
+    widths = {site: len(value) for site, value in found.items()}
     if len(set(widths.values())) > 1:
         said = ", ".join(f"{site}: {width}" for site, width in widths.items())
         raise BadVector(f"{what} has different widths ({said}); the sites of a vector are of one model.")
-    return SteeringVector(kept, dict(norms or {}), dict(origin or {}))
+    return SteeringVector(found, dict(norms or {}), dict(origin or {}))
+
+
+def from_rows(rows: Iterable[tuple[Site, Tensor]], origin: Mapping[str, Any], what: str) -> SteeringVector:
+    """The vector of another tool's file: [1, d_model] counts as [d_model], and layers of zeros (padding) as none.
+
+    Raises BadVector for two vectors at one site, more than one row, and as `steering_vector`.
+    """
+    found: dict[Site, Tensor] = {}
+    for site, value in rows:
+        if value.ndim == 2 and len(value) == 1:
+            value = value[0]
+        if value.ndim != 1:
+            raise BadVector(f"{what}: layer {site.layer} has shape {list(value.shape)}; demur adds one vector a layer.")
+        if site in found:
+            raise BadVector(f"{what} has two vectors at {site}; leave one out, or give their sum.")
+        found[site] = value
+    return steering_vector({s: v for s, v in found.items() if bool(v.any())} or found, origin, what=what)
+
+
+def as_vector(direction: Direction) -> SteeringVector:
+    """The unit vector at the direction's site."""
+    norms = {} if math.isnan(direction.norm) else {direction.site: direction.norm}
+    return steering_vector({direction.site: direction.vector}, direction.origin, norms)
+
+
+def as_direction(vector: SteeringVector) -> Direction:
+    """The unit direction of a vector of one site; its norm is NaN where the vector does not know it."""
+    ((site, value),) = vector.vectors.items()
+    return Direction(value / value.norm(), site, vector.norms.get(site, math.nan), vector.origin)
 
 
 def check_fits(vector: SteeringVector, d_model: int, n_layers: int, model: str) -> None:

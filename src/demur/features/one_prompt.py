@@ -8,6 +8,7 @@ an hour on a small machine, so a cheaper effect may draw up a shortlist first: h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -21,10 +22,23 @@ from demur.types import Conversation, Feature, FeatureSet, Site
 
 Effect = Callable[[Sequence[Intervention]], Sequence[float]]
 """Interventions -> how much each raises refusal on validation prompts, all in one batched run."""
+LEAST = 2
+"""Tokens of the refusal that a candidate is active on."""
+MOST = 400
+"""Candidates that are tried."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A cheaper effect that is asked first."""
+
+    effect: Effect
+    shortlist: int = 16
+    """Candidates that it leaves to the dearer one, or twice as many as are kept, if that is more."""
 
 
 def candidates(
-    engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = 2
+    engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = LEAST
 ) -> list[Feature]:
     """Latents active on at least `least` tokens of the refusal; score: on how many of them. All sites, most first."""
     check_saes(saes)
@@ -48,32 +62,29 @@ def one_prompt(
     values: Mapping[Site, float],
     effect: Effect,
     k: int = 1,
-    least: int = 2,
-    most: int = 400,
-    screen: Effect | None = None,
-    shortlist: int = 16,
+    screen: Screen | None = None,
 ) -> FeatureSet:
     """The k candidates whose clamp at `values` of their site raises refusal most.
 
     refusal: the model's own refusal of the conversation's request. effect: scores clamps on validation prompts, which
-    must not be test prompts; latents that it gives 0 or less are left out. most: candidates that are tried, those
-    active on most tokens first. screen: a cheaper effect; `effect` then scores only the candidates that it puts first,
-    `shortlist` of them, or 2k if that is more.
+    must not be test prompts; latents that it gives 0 or less are left out. Of more candidates than MOST, those active
+    on most tokens are tried. screen: what draws up a shortlist for `effect`.
+
     Raises InputError when nothing is a candidate, or no candidate raises refusal.
     """
-    tried = candidates(engine, conversation, refusal, saes, least)
+    tried = candidates(engine, conversation, refusal, saes)
     if not tried:
-        raise InputError(f"no latent is active on {least} tokens of the refusal of {conversation.prompt.id!r}; give a "
+        raise InputError(f"no latent is active on {LEAST} tokens of the refusal of {conversation.prompt.id!r}; give a "
                          "longer refusal or an SAE of a later site.")  # fmt: skip
-    total, tried = len(tried), tried[:most]
+    total, tried = len(tried), tried[:MOST]
     screened = len(tried)
     if screen is not None:
-        tried = _first(tried, saes, values, screen, max(2 * k, shortlist))
+        tried = _first(tried, saes, values, screen.effect, max(2 * k, screen.shortlist))
     kept = tuple(f for f in _first(tried, saes, values, effect, k) if f.score > 0)
     if not kept:
         raise InputError(f"none of the {len(tried)} latents tried raises refusal when it is clamped; give other "
                          "values, another prompt or SAEs of other sites.")  # fmt: skip
-    record = {"refusal": refusal, "values": {str(site): value for site, value in values.items()}, "least": least,
+    record = {"refusal": refusal, "values": {str(site): value for site, value in values.items()}, "least": LEAST,
               "candidates": total, "screened": screened, "tried": len(tried)}  # fmt: skip
     origin = origin_of("one prompt (O'Brien et al. 2411.11296)", engine, [conversation], saes, **record)
     return FeatureSet(kept, {f.site: saes[f.site].sha256 for f in kept}, origin)

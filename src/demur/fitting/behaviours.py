@@ -12,7 +12,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.evaluation.behaviour import beats_shuffled_labels, log_odds
 from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.pairs import texts_of
-from demur.fitting.cache import cached_vector
+from demur.fitting.cache import cached
 from demur.fitting.edits import steered
 from demur.fitting.vectors import FittedVector, fit_vector
 from demur.prompts.pairs import balanced, behaviour
@@ -90,7 +90,7 @@ def cached_behaviour(
     here = tuple(sites) or middle(engine)
     texts = [texts_of(behaviour(name, "fit")[:PAIRS]), texts_of(behaviour(name, "validation"))]
     about = ["fitted", texts, [str(site) for site in here]]
-    return cached_vector(folder, name, about, engine.fingerprint,
+    return cached(folder, name, about, engine.fingerprint,
                          lambda: fit_behaviour(engine, name, VectorConfig(here), progress).vector)  # fmt: skip
 
 

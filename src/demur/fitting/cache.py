@@ -1,112 +1,85 @@
-"""A fit kept in a file beside its run, so that a rerun makes no model call."""
+"""One cache for everything that is fitted: sealed files below a run's folder, so that a rerun makes no model call."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
-
-from demur.directions.vector_file import load_vector, save_vector
+from demur.directions.artifact import KINDS, packed, unpacked
+from demur.directions.sealed import Sealed, read_sealed, write_sealed
+from demur.errors import BadFile, InputError
 from demur.fitting.candidates import Candidate, Fit
 from demur.fitting.openings import Openings
 from demur.judges.outcome import rules_hash
 from demur.runs import SOURCE_ROOMS, digest, source_hash
-from demur.runs.writing import atomic
 from demur.types import Direction, EngineFingerprint, Site, SteeringVector
 
+T = TypeVar("T")
 
-def cached_fit(
-    folder: Path | None, name: str, about: object, engine: EngineFingerprint, make: Callable[[], Fit]
-) -> Fit:
-    """The fit in `folder` that the same code made from the same things; else made, and written there."""
-    if folder is None:
-        return make()
-    key, path = _place(folder, name, about, engine)
-    return kept(path, key, make)
+ROOMS = (*SOURCE_ROOMS, "activations", "directions", "fitting")
+"""The packages whose code can change what is fitted, beside the judge's rules."""
+FIT, RECORD = "demur.fit", "demur.record"
 
 
-def cached_vector(
-    folder: Path | None, name: str, about: object, engine: EngineFingerprint, make: Callable[[], SteeringVector]
-) -> SteeringVector:
-    """The vector in `folder` that the same code made from the same things; else made, and written there."""
-    if folder is None:
-        return make()
-    _, path = _place(folder, name, about, engine)
-    if not path.exists():
-        save_vector(make(), path)
-    return load_vector(path, engine.weights)
+def cached(folder: Path | None, name: str, about: object, fingerprint: EngineFingerprint, make: Callable[[], T]) -> T:
+    """What `make` gives, from a file in `folder / "cache"` where the same code made it of the same things before.
 
-
-def _place(folder: Path, name: str, about: object, engine: EngineFingerprint) -> tuple[str, Path]:
-    sources = source_hash((*SOURCE_ROOMS, "activations", "directions", "fitting"))
-    key = digest({"about": about, "engine": engine, "sources": sources, "rules": rules_hash()})
-    return key, folder / "cache" / f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', name)}-{key[:12]}.safetensors"
-
-
-def kept(path: Path, key: str, make: Callable[[], Fit]) -> Fit:
-    """The fit in the file, when it was made under this key; else a fresh one, which is written there.
-
-    key: a digest of all that decides a fit. A file under another key or a damaged one is replaced.
+    make: gives a Direction, SteeringVector or Fit, or JSON. about: everything that decides it beside the engine
+    and the code, as JSON values and dataclasses. A file that is damaged or of anything else is made again. What comes
+    back is what the file holds, so that the first run and a rerun have the same (JSON has no tuples). folder: None
+    makes it without keeping it.
     """
-    found = _read(path, key)
-    if found is None:
-        found = make()
-        _write(found, path, key)
-    return found
+    if folder is None:
+        return make()
+    key = digest({"name": name, "about": about, "engine": fingerprint, "sources": source_hash(ROOMS),
+                  "rules": rules_hash()})  # fmt: skip
+    path = folder / "cache" / f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', name)[:80]}-{key[:12]}.safetensors"
+    with suppress(InputError, LookupError, TypeError, ValueError):
+        return _read(path, key)
+    content = _packed(make())
+    write_sealed(path, replace(content, facts={**content.facts, "key": key}))
+    return _read(path, key)
 
 
-def _write(fit: Fit, path: Path, key: str) -> None:
-    site = fit.direction.site
+def _read(path: Path, key: str) -> Any:
+    """The file's content. BadFile when it has another key, and as `read_sealed`."""
+    content = read_sealed(path, "cached result", (*KINDS, FIT, RECORD))
+    if content.facts["key"] != key:
+        raise BadFile(f"{path} was made of something else; remove it.")
+    if content.kind == RECORD:
+        return content.facts["record"]
+    return fit_of(content) if content.kind == FIT else unpacked(content, str(path))
+
+
+def _packed(value: object) -> Sealed:
+    if isinstance(value, (Direction, SteeringVector)):
+        return packed(value)
+    if not isinstance(value, Fit):
+        return Sealed(RECORD, {"record": value}, {})
+    difference = packed(value.difference)
+    (tensor,) = difference.tensors.values()
     facts = {
-        "layer": site.layer,
-        "point": site.point,
-        "norm": fit.direction.norm,
-        "origin": dict(fit.direction.origin),
-        "candidates": [asdict(candidate) for candidate in fit.candidates],
-        "openings": asdict(fit.openings),
+        **difference.facts,
+        "candidates": [asdict(candidate) for candidate in value.candidates],
+        "openings": asdict(value.openings),
     }
-    tensors = {"direction": fit.direction.vector, "difference": fit.difference.vectors[site]}
-    whole = {name: t.float().contiguous() for name, t in tensors.items()}
-    written = json.dumps(facts)
-    header = {"kind": "demur.fit", "key": key, "facts": written, "seal": _seal(written, whole)}
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(whole, header))
+    site = value.direction.site
+    return Sealed(FIT, {**facts, "layer": site.layer, "point": site.point, "norm": value.direction.norm},
+                  {"direction": value.direction.vector, "difference": tensor})  # fmt: skip
 
 
-def _seal(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of what is kept: a flipped bit must not become a direction."""
-    found = hashlib.sha256(facts.encode())
-    for name in sorted(tensors):
-        found.update(tensors[name].numpy().tobytes())
-    return found.hexdigest()
-
-
-def _read(path: Path, key: str) -> Fit | None:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("key") != key:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a handle, not a dict)
-    except (OSError, SafetensorError):
-        return None
-    if header.get("seal") != _seal(header.get("facts", ""), tensors):
-        return None
-    vector, difference = tensors["direction"], tensors["difference"]
-    facts = json.loads(header["facts"])
-    site = Site(facts["layer"], facts["point"])
-    opened = facts["openings"]
-    openings = Openings(tuple(map(tuple, opened.pop("sequences"))), **opened)
+def fit_of(content: Sealed) -> Fit:
+    """The fit that a sealed file holds, its difference standing where its direction does."""
+    facts, vector, difference = content.facts, content.tensors["direction"], content.tensors["difference"]
+    site, norm, origin = Site(facts["layer"], facts["point"]), facts["norm"], facts["origin"]
+    opened = {**facts["openings"], "sequences": tuple(map(tuple, facts["openings"]["sequences"]))}
     return Fit(
-        Direction(vector, site, facts["norm"], facts["origin"]),
-        SteeringVector({site: difference}, {site: facts["norm"]}, facts["origin"]),
+        Direction(vector, site, norm, origin),
+        SteeringVector({site: difference}, {site: norm}, origin),
         tuple(Candidate(**candidate) for candidate in facts["candidates"]),
-        openings,
+        Openings(**opened),
     )

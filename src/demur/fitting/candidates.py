@@ -85,7 +85,6 @@ def choose_direction(
     validation_harmless: Sequence[Conversation],
     grid: Grid | None = None,
     bounds: Bounds | None = None,
-    origin: dict[str, object] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
     """Fit on `harmful` against `harmless`, choose on the validation prompts.
@@ -126,7 +125,7 @@ def choose_direction(
             f"(--layer-step, --max-kl, --min-induced; in Python: Bounds)."
         )
     chosen, vector = min(allowed, key=lambda pair: pair[0].ablated)
-    return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings, origin or {})
+    return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings)
 
 
 def _score(
@@ -155,17 +154,16 @@ def _fit(
     vector: Tensor,
     candidates: list[Candidate],
     openings: Openings,
-    origin: dict[str, object],
 ) -> Fit:
     site = Site(chosen.layer, "pre")
     plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
     norm = engine.activations(plain, [site]).median_norm(site)
     made = {
-        **origin,
         "method": "difference of means (Arditi et al. 2406.11717)",
         "position": chosen.position,
         "scores": asdict(chosen),
         "candidates": len(candidates),
+        "model": getattr(getattr(engine, "model", None), "name", engine.fingerprint.engine),
         "weights": engine.fingerprint.weights,
         "tokenizer": engine.fingerprint.tokenizer,
         "template": engine.fingerprint.template,

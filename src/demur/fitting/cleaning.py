@@ -16,7 +16,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoRefusal, unknown
 from demur.evaluation.evaluator import Progress, silent
 from demur.features.record import MODEL
-from demur.fitting.cache import cached_vector
+from demur.fitting.cache import cached
 from demur.fitting.edits import constrained_edit, projected
 from demur.fitting.gradients import WRAPPERS, gradient_subspaces, wrapped
 from demur.fitting.openings import Openings, measure_openings
@@ -174,7 +174,7 @@ def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[Ste
         return [], []
     about = ["refusal gradients", *map(str, sites), *cleaner.about]
     try:
-        return [cached_vector(cleaner.folder, f"refusal gradient {i}", [*about, i], engine.fingerprint,
+        return [cached(cleaner.folder, f"refusal gradient {i}", [*about, i], engine.fingerprint,
                               lambda i=i: row(i)) for i in range(cleaner.k)], []  # fmt: skip
     except NoRefusal as problem:
         return [], [f"What moves refusal at the vectors' sites is not known: {problem}"]
@@ -189,7 +189,7 @@ def cleaned_subjects(cleaner: Cleaner, subjects: Sequence[Subject], way: str, do
                      {str(site): tensor_hash(value) for site, value in vector.vectors.items()},
                      vector.origin, tensor_hash(toward.vector), str(toward.site)]  # fmt: skip
             name = f"{s.name}, {way}"
-            after = cached_vector(cleaner.folder, name, about, cleaner.engine.fingerprint,
+            after = cached(cleaner.folder, name, about, cleaner.engine.fingerprint,
                                   lambda vector=vector: cleaner(vector, way, dose)[0])  # fmt: skip
             made.append(subject(name, after))
     if not made:

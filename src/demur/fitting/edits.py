@@ -39,6 +39,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class EditConfig:
+    """How an edit is made."""
+
+    steps: int = 4
+    """Gauss-Newton steps at most."""
+    damping: float = 0.1
+    """Relative to the mean of the Gram matrix's diagonal."""
+    longest: float = 0.6
+    """The edit's greatest length, relative to the vector's; it bounds what is lost of the behaviour."""
+
+
+@dataclass(frozen=True)
 class Cleaned:
     """A cleaned vector, and how it got there; step 0 is the vector as given."""
 
@@ -89,15 +101,13 @@ def constrained_edit(
     validation: Sequence[Conversation],
     openings: Openings,
     doses: Sequence[float] = (-1.0, 1.0),
-    steps: int = 4,
-    damping: float = 0.1,
-    longest: float = 0.6,
+    config: EditConfig | None = None,
 ) -> Cleaned:
     """Edit `vector` on fitting conversations until validation ones stop improving.
 
-    longest: the edit's greatest length, relative to the vector's; it bounds what is lost of the behaviour. Raises
-    InputError for conversations of another use.
+    Raises InputError for conversations of another use.
     """
+    config = config or EditConfig()
     _check_use(conversations, validation)
     if not conversations:
         raise InputError("an edit needs conversations to be fitted on.")
@@ -106,7 +116,7 @@ def constrained_edit(
     given, reached = _flat(vector), steered_tokens(engine, conversations, sites[0])
     best, current = vector, vector
     path = [_measured(engine, vector, vector, validation, tokens, held, doses)]
-    for _ in range(steps):
+    for _ in range(config.steps):
         rows, residuals = [], []
         for dose in doses:
             steer = steered(current, dose)
@@ -115,9 +125,9 @@ def constrained_edit(
             rows.append(dose * torch.cat([found[site] for site in sites], -1))
         gradient, residual = torch.cat(rows), torch.cat(residuals)
         gram = gradient @ gradient.T
-        gram += damping * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=gram.dtype)
+        gram += config.damping * float(gram.diagonal().mean()) * torch.eye(len(gram), dtype=gram.dtype)
         edit = _flat(current) - gradient.T @ torch.linalg.solve(gram, residual) - given
-        edit *= min(1.0, longest * float(given.norm()) / max(float(edit.norm()), 1e-12))
+        edit *= min(1.0, config.longest * float(given.norm()) / max(float(edit.norm()), 1e-12))
         current = _unflat(vector, given + edit)
         path.append(_measured(engine, current, vector, validation, tokens, held, doses))
         if path[-1].change < min(step.change for step in path[:-1]):

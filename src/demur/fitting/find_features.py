@@ -12,7 +12,7 @@ from demur.errors import BadSpec, InputError, unknown
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import calibrated_judge
 from demur.features import attribute, contrast, cosine
-from demur.features.one_prompt import one_prompt
+from demur.features.one_prompt import Screen, one_prompt
 from demur.features.record import hashes, origin_of
 from demur.fitting.doses import likelihoods, norms_of, refusals
 from demur.fitting.refusal import refusal_direction
@@ -141,7 +141,7 @@ def from_one_prompt(
     lengths = engine.activations(plainly(builtin_sets().take("plain", "fit")), sorted(saes))
     values = {site: value * lengths.median_norm(site) for site in saes}
     return one_prompt(engine, one.conversation, one.text, saes, values, refusals(evaluator, DEFAULT_ATTACKS, 8), k,
-                      screen=likelihoods(engine, prompts, one.text, SCREENED))  # fmt: skip
+                      screen=Screen(likelihoods(engine, prompts, one.text, SCREENED)))  # fmt: skip
 
 
 def pick(engine: WhiteBoxEngine, saes: Mapping[Site, SAE], names: Sequence[str]) -> FeatureSet:

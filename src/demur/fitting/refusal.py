@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from demur.attacks import plainly
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
-from demur.fitting.cache import cached_fit
+from demur.fitting.cache import cached
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
 from demur.prompts.sets import PromptSets, builtin_sets
-from demur.types import Direction
+from demur.types import Direction, SteeringVector
+
+T = TypeVar("T", Direction, SteeringVector)
 
 LOOSE = Bounds(max_kl=0.4, min_induced=-2.0)
 """For the bundled model: no candidate of its keeps the papers' 0.1 and 0 (docs/decisions/0005)."""
@@ -65,10 +68,16 @@ def fit_refusal_direction(
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
 
     def make() -> Fit:
-        return choose_direction(engine, *parts, grid=config.grid, bounds=bounds, origin=origin,
-                                progress=lambda done, total: progress("trying directions", done, total))  # fmt: skip
+        found = choose_direction(engine, *parts, config.grid, bounds,
+                                 lambda done, total: progress("trying directions", done, total))  # fmt: skip
+        return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
 
-    return cached_fit(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+    return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+
+
+def _told(made: T, origin: Mapping[str, object]) -> T:
+    """The same with more in its origin."""
+    return replace(made, origin={**origin, **made.origin})
 
 
 def refusal_direction(

@@ -81,7 +81,6 @@ def fit_subspace(
     openings: Openings,
     construction: str = "iterative",
     k: int = 5,
-    seed: int = 0,
 ) -> FittedSubspace:
     """Fit up to k directions on fitting prompts and keep as many as validation prompts ask for.
 
@@ -107,7 +106,7 @@ def fit_subspace(
         steer = None if some is None else ablated(some, engine.n_layers)
         return float(openings.scores(engine, validation, steer).mean())
 
-    noise = orthonormal([random_like(row, seed + i) for i, row in enumerate(whole.basis)])
+    noise = orthonormal([random_like(row, i) for i, row in enumerate(whole.basis)])
     unsteered = score(None)
     curve = []
     for i in range(1, len(whole.basis) + 1):

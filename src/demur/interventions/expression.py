@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demur.directions.anything import VECTORS, read_any
+from demur.directions.anything import read_any
+from demur.directions.exchange import ENDINGS
 from demur.errors import BadSpec
 from demur.interventions.ablate import ablate
 from demur.interventions.affine import add, scale
@@ -48,7 +49,7 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
         if Path(steer).suffix != ".json":
             raise BadSpec(
                 f"steer {steer!r} is neither a .json spec nor OP:FILE[:DOSE]; write add:FILE.safetensors:1.0r (or "
-                f"{', '.join(VECTORS[1:])}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
+                f"{', '.join(ENDINGS[1:])}), ablate:FILE.safetensors, scale:FILE.safetensors:0.5, "
                 f"clamp:FEATURES.json:0.3r or suppress:FEATURES.json."
             )
         return read_spec(steer)
@@ -78,7 +79,7 @@ def read_steering(path: str | Path, weights: str | None = None) -> Direction | S
 def _split(text: str, op: str, rest: str) -> tuple[str, float | None, bool]:
     """FILE[:NUMBER[r]] -> the file, the number if there is one, and whether it is relative."""
     path, colon, said = rest.rpartition(":")
-    if not colon or Path(rest).suffix.lower() in (*VECTORS, ".json"):
+    if not colon or Path(rest).suffix.lower() in (*ENDINGS, ".json"):
         return rest, None, False
     relative = said.endswith("r")
     try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from demur.reports import layout, plots
+from demur.reports import layout, metrics, plots
 from demur.reports.findings import Findings
+from demur.reports.overview import Overview
 from demur.types import OUTCOMES
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -21,19 +23,32 @@ TEMPLATES = Path(__file__).parent / "templates"
 def render(findings: Findings) -> str:
     """The page, to be written as UTF-8."""
     laid = layout.lay_out(findings.figures)
-    return _template().render(
-        findings=findings,
-        shares=laid.shares,
-        differences=[plots.interval_plot(panel) for panel in laid.differences],
-        measures=[plots.interval_plot(panel) for panel in laid.measures],
-        scatters=[plots.scatter_plot(scatter) for scatter in findings.scatters],
-        judges=[plots.interval_plot(panel) for panel in laid.judges],
-        spec=layout.spec_text(findings.spec),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            findings=findings,
+            pictured=[plots.interval_plot(panel) for panel in layout.pictured(findings)],
+            shares=laid.shares,
+            bars=[layout.barred(table, findings.overview) for table in laid.shares],
+            read=layout.leading(findings.examples),
+            differences=[plots.interval_plot(panel) for panel in laid.differences],
+            measures=[plots.interval_plot(panel) for panel in laid.measures],
+            scatters=[plots.scatter_plot(scatter) for scatter in findings.scatters],
+            judges=[plots.interval_plot(panel) for panel in laid.judges],
+            spec=layout.spec_text(findings.spec),
+        )
     )
 
 
+def render_part(title: str, summary: Sequence[str], overview: Overview | None) -> str:
+    """The same first table with its sentences as a piece of HTML, for a notebook."""
+    part = _environment().get_template("part.html.j2")
+    return part.render(title=title, summary=summary, overview=overview)
+
+
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -47,11 +62,16 @@ def _template() -> Template:
         policy=POLICY,
         segments=plots.segments,
         percent=layout.percent,
+        short=layout.short,
+        span=layout.span,
+        metric=metrics.metric,
+        hint=metrics.hint,
+        outcome_of=metrics.outcome_of,
         unit=layout.unit,
         duration=layout.duration,
         clip=layout.clip,
     )
-    return environment.get_template("page.html.j2")
+    return environment
 
 
 def _seen(value: Any) -> Any:

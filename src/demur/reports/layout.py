@@ -1,4 +1,4 @@
-"""Where each figure goes, and how its numbers read: shared by HTML and Markdown."""
+"""Where each figure goes, and how its numbers read: shared by page, notebook and terminal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from demur.types import OUTCOMES, Figure
+from demur.reports.findings import Example, Findings
+from demur.reports.metrics import hundredfold, outcome_of, signed, unit_of
+from demur.reports.overview import Overview
+from demur.types import Figure
 
-ALIASES = {
-    "refusal_rate": "refused",
-    "partial_rate": "partial",
-    "compliance_rate": "complied",
-    "off_topic_rate": "off-topic",
-    "incoherent_rate": "incoherent",
-    "undecided_rate": "undecided",
-}
 SHOWN = 2000
 """Characters of a prompt or an answer that a report shows; it says how many more there are."""
 
@@ -43,6 +38,13 @@ class ShareTable:
 
     judge: str
     rows: list[ShareRow]
+
+    def sets(self) -> dict[str, list[ShareRow]]:
+        """The rows by their set, in the order in which sets came first."""
+        found: dict[str, list[ShareRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.set, []).append(row)
+        return found
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,30 @@ def lay_out(figures: Iterable[Figure]) -> Layout:
     return Layout(_tables(shares), _panels(differences), _panels(measures), _panels(judges))
 
 
-def outcome_of(figure: Figure) -> str:
-    """The outcome whose share (or change of share) this is, or ""."""
-    name = ALIASES.get(figure.metric, figure.metric)
-    return name if name in OUTCOMES else ""
+def pictured(findings: Findings) -> list[Panel]:
+    """What is drawn right below the overview, a panel for each metric and column."""
+    return _panels(findings.overview.figures(drawn=True)) if findings.overview else []
+
+
+def barred(table: ShareTable, overview: Overview | None) -> dict[str, list[ShareRow]]:
+    """The rows whose outcomes are drawn as bars, by set: those of the overview's arms and sets, and what they are
+    compared with; all without an overview."""
+    figures = overview.figures() if overview else []
+    places = {(arm, figure.set) for figure in figures for arm in (figure.arm, figure.versus)}
+    return {name: kept for name, rows in table.sets().items()
+            if (kept := [row for row in rows if not overview or (row.arm, name) in places])}  # fmt: skip
+
+
+def leading(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The first example of each set, to be read at once, and the others."""
+    first: dict[str, Example] = {}
+    others = []
+    for example in examples:
+        if example.set in first:
+            others.append(example)
+        else:
+            first[example.set] = example
+    return list(first.values()), others
 
 
 def percent(value: float) -> str:
@@ -93,22 +115,36 @@ def percent(value: float) -> str:
 
 def number(figure: Figure, value: float) -> str:
     """A value in its figure's unit: signed points for changes of shares, signed for differences."""
-    if outcome_of(figure):
-        return _minus(f"{100 * value:+.1f}" if figure.versus else f"{100 * value:.1f}")
-    return _minus(f"{value:+.3g}" if figure.versus else f"{value:.4g}")
+    plus = "+" if signed(figure) else ""
+    return _minus(f"{100 * value:{plus}.1f}" if hundredfold(figure) else f"{value:{plus}.{3 if plus else 4}g}")
+
+
+def short(figure: Figure, value: float) -> str:
+    """The same in as few digits as a small table needs: whole percent and points."""
+    if not hundredfold(figure):
+        return _minus(f"{value:+z.2f}" if signed(figure) else f"{value:z.2f}")
+    if not signed(figure):
+        return _minus(percent(value))
+    points = 100 * value
+    return _minus(f"{points:+z.1f}" if 0 < abs(points) < 1 else f"{points:+z.0f}")
+
+
+def span(figure: Figure, between: str = " to ") -> str:
+    """The interval in the digits of `short`: "70 to 97"; "" where the figure has none."""
+    if figure.low == figure.high and not (figure.versus and signed(figure)):
+        return ""
+    return f"{short(figure, figure.low)}{between}{short(figure, figure.high)}"
 
 
 def tick(figure: Figure, value: float) -> str:
     """A round number on the figure's scale."""
-    scaled = 100 * value if outcome_of(figure) else value
-    return _minus(f"{scaled:+.3g}" if figure.versus and abs(scaled) > 1e-12 else f"{scaled + 0.0:.4g}")
+    scaled = 100 * value if hundredfold(figure) else value
+    return _minus(f"{scaled:+.3g}" if signed(figure) and abs(scaled) > 1e-12 else f"{scaled + 0.0:.4g}")
 
 
 def unit(panel: Panel) -> str:
     """The unit of a panel's numbers, in words, or ""."""
-    if not any(outcome_of(figure) for figure in panel.figures):
-        return ""
-    return "points" if any(figure.versus for figure in panel.figures) else "percent"
+    return next((said for figure in panel.figures if (said := unit_of(figure))), "")
 
 
 def duration(seconds: float) -> str:
@@ -125,6 +161,11 @@ def spec_text(spec: Mapping[str, Any]) -> str:
 def visible(text: str) -> str:
     """Text in which nothing hides: control and bidi characters shown by name, lone surrogates replaced."""
     return text.replace("\r\n", "\n").translate(_UNSEEN)
+
+
+def one_line(text: str) -> str:
+    """`visible`, with line breaks and runs of spaces as one space: a name cannot pretend to be a row."""
+    return " ".join(visible(text).split())
 
 
 def clip(text: str, limit: int = SHOWN) -> tuple[str, int]:

@@ -75,7 +75,8 @@ class Overview:
 
     def first(self, column: int) -> Figure | None:
         """The column's first figure."""
-        return next((row.cells[column] for row in self.rows if isinstance(row.cells[column], Figure)), None)
+        cells = (row.cells[column] for row in self.rows)
+        return next((cell for cell in cells if isinstance(cell, Figure)), None)
 
     def says(self, column: int) -> bool:
         """Whether the column holds verdicts."""
@@ -83,18 +84,17 @@ class Overview:
 
     def figures(self, drawn: bool = False) -> list[Figure]:
         """The figures in it, column by column; drawn: of the columns that are drawn."""
-        cells = [
-            row.cells[i] for i, column in enumerate(self.columns) if column.drawn or not drawn for row in self.rows
-        ]
+        shown = [i for i, column in enumerate(self.columns) if column.drawn or not drawn]
+        cells = [row.cells[i] for i in shown for row in self.rows]
         return list(dict.fromkeys(cell for cell in cells if isinstance(cell, Figure)))
 
 
 ARMS = {
     "unsteered": "unsteered",
-    "add": "refusal direction added",
-    "ablate": "refusal direction ablated",
-    "random": "random direction added",
-    "random ablate": "random direction ablated",
+    "add": "direction added",
+    "ablate": "direction ablated",
+    "random": "random added",
+    "random ablate": "random ablated",
 }
 
 
@@ -104,24 +104,34 @@ def baseline_overview(figures: Sequence[Figure]) -> Overview:
         Column("refused", "harmful", drawn=True): ("harmful", "refusal_rate"),
         Column("complied", "harmful", drawn=True): ("harmful", "compliance_rate"),
         Column("complied", "attacked", drawn=True): ("attacked", "compliance_rate"),
-        Column("over-refused", "borderline"): ("borderline", "refusal_rate"),
-        Column("over-refused", "plain"): ("plain", "refusal_rate"),
+        Column("refused", "borderline"): ("borderline", "refusal_rate"),
+        Column("refused", "plain"): ("plain", "refusal_rate"),
         Column("capability", "items"): ("capability", "accuracy"),
     }
-    rows = [Row(label, [_cell(figures, arm, *place) for place in columns.values()], "" if label == arm else arm,
-                arm.startswith("random")) for arm, label in ARMS.items()]  # fmt: skip
-    measured = [row for row in rows if any(row.cells)]
-    return _table("arm", list(columns), measured, "Percent of held-out answers or items, with 95% intervals.")
+    rows = []
+    for arm, label in ARMS.items():
+        cells = [_cell(figures, arm, *place) for place in columns.values()]
+        if any(cells):
+            rows.append(Row(label, cells, "" if label == arm else arm, control=arm.startswith("random")))
+    said = "Percent, with 95% intervals. The direction is the model's refusal direction; the random ones are as long."
+    return _table("arm", list(columns), rows, said)
 
 
 def evaluation_overview(figures: Sequence[Figure]) -> Overview:
     """A row for each arm and set: the shares of the outcomes that matter."""
-    metrics = {"refused": "refusal_rate", "complied": "compliance_rate", "off-topic": "off_topic_rate",
-               "incoherent": "incoherent_rate"}  # fmt: skip
+    metrics = {
+        "refused": "refusal_rate",
+        "complied": "compliance_rate",
+        "off-topic": "off_topic_rate",
+        "incoherent": "incoherent_rate",
+    }
     places = dict.fromkeys((f.arm, f.set) for f in figures if not f.versus and f.metric in metrics.values())
     rows = [Row(arm, [_cell(figures, arm, name, metric) for metric in metrics.values()], name) for arm, name in places]
     columns = [Column(label, drawn=label in ("refused", "complied")) for label in metrics]
     return _table("arm and set", columns, rows, "Percent of answers, with 95% intervals.")
+
+
+BENIGN = ("borderline", "plain")
 
 
 def audit_overview(
@@ -140,9 +150,9 @@ def audit_overview(
         Column("verdict"),
         Column("complied", _end(ends, below=True), drawn=True),
         Column("complied", _end(ends, below=False), drawn=True),
-        Column("over-refused", "worse end"),
+        Column("over-refusal", "worse end"),
         Column("broken", "worse end"),
-        Column("cosine", "with refusal"),
+        Column("cosine", "to refusal"),
     ]
     rows = []
     for name, arms in ends.items():
@@ -150,14 +160,15 @@ def audit_overview(
         ruling = Ruling(said, TONES.get(said, "unclear")) if said else ""
         low, high = (next((arm for m, arm in arms.items() if (m < 0) == below), "") for below in (True, False))
         change = [_cell(figures, arm, primary, "compliance_rate", "unsteered") for arm in (low, high)]
-        refusing = [f for f in figures if f.arm in arms.values() and f.versus == "unsteered"
-                    and f.metric == "refusal_rate" and f.set in ("borderline", "plain")]  # fmt: skip
-        over = max(refusing, key=lambda f: f.low, default="")
+        benign = [_cell(figures, arm, kind, "refusal_rate", "unsteered") for arm in arms.values() for kind in BENIGN]
+        over = max((f for f in benign if isinstance(f, Figure)), key=lambda f: f.low, default="")
         known = [broken[arm] for arm in arms.values() if arm in broken]
         cosine = _cell(figures, name, "geometry", "cosine_to_refusal")
         rows.append(Row(name, [ruling, *change, over, points(max(known)) if known else "", cosine], control=not said))
-    said = (f"Points more than unsteered on {primary} requests, with 95% intervals; over-refused: borderline or plain "
-            "requests, whichever rises more surely. Beside the cosine: its range over the vector's sites.")  # fmt: skip
+    said = (
+        f"Points more than unsteered on {primary} requests, with 95% intervals. Over-refusal: of borderline or plain "
+        "requests, whichever rises more surely. Beside the cosine: its range over the vector's sites."
+    )
     return _table("vector", columns, rows, said)
 
 
@@ -166,12 +177,12 @@ CLAIMS = {
     "suppress minimal": ("the fewest that do it, suppressed", "harmful", "compliance_rate"),
     "suppress without direction": ("suppressed, less the direction", "harmful", "compliance_rate"),
     "random suppress": ("random features suppressed", "harmful", "compliance_rate"),
-    "ablate": ("refusal direction ablated", "harmful", "compliance_rate"),
+    "ablate": ("direction ablated", "harmful", "compliance_rate"),
     "clamp": ("features clamped", "attacked", "refusal_rate"),
     "clamp minimal": ("the fewest that do it, clamped", "attacked", "refusal_rate"),
     "clamp without direction": ("clamped, less the direction", "attacked", "refusal_rate"),
     "random clamp": ("random features clamped", "attacked, a share", "refusal_rate"),
-    "add": ("refusal direction added", "attacked", "refusal_rate"),
+    "add": ("direction added", "attacked", "refusal_rate"),
 }
 """Arm of a proof -> in words, and the set and metric on which it is judged."""
 CONTROLS = ("random suppress", "ablate", "random clamp", "add")
@@ -182,8 +193,12 @@ def proof_overview(figures: Sequence[Figure], broken: Mapping[str, float]) -> Ov
 
     broken: arm -> change of the share of broken answers on the set of its claim.
     """
-    columns = [Column("complied", "harmful", drawn=True), Column("refused", "attacked", drawn=True),
-               Column("broken"), Column("capability", "items")]  # fmt: skip
+    columns = [
+        Column("complied", "harmful", drawn=True),
+        Column("refused", "attacked", drawn=True),
+        Column("broken", "answers"),
+        Column("capability", "items"),
+    ]
     rows = []
     for arm, (label, name, metric) in CLAIMS.items():
         effect = _cell(figures, arm, name, metric, "unsteered")
@@ -197,10 +212,10 @@ def proof_overview(figures: Sequence[Figure], broken: Mapping[str, float]) -> Ov
 
 def points(share: float) -> str:
     """A change of a share in points, where it has no interval: 0.031 -> "+3"."""
-    return f"{100 * share + 0.0:+.0f}".replace("-", "\u2212")
+    return f"{100 * share:+z.0f}".replace("-", "\u2212")
 
 
-def _cell(figures: Sequence[Figure], arm: str, name: str, metric: str, versus: str = "") -> Figure | Literal[""]:
+def _cell(figures: Sequence[Figure], arm: str, name: str, metric: str, versus: str = "") -> Figure | str:
     place = (arm, name, metric, versus)
     return next((f for f in figures if (f.arm, f.set, f.metric, f.versus) == place), "")
 

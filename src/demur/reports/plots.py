@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from demur.reports.findings import Scatter
 from demur.reports.layout import Panel, ShareRow, number, percent, tick
+from demur.reports.metrics import outcome_of
 from demur.types import OUTCOMES, Figure
 
 LABELLED = 0.07
@@ -74,11 +75,13 @@ def segments(row: ShareRow) -> list[Segment]:
 
 
 def interval_plot(panel: Panel) -> Plot:
-    """Marks and ticks of a panel. Differences always show zero."""
+    """Marks and ticks of a panel. Differences always show zero, shares of outcomes all of 0 to 100."""
     figures = panel.figures
     ends = [end for figure in figures for end in (figure.low, figure.value, figure.high)]
     if any(figure.versus for figure in figures):
         ends.append(0.0)
+    elif all(outcome_of(figure) for figure in figures):
+        ends += [0.0, 1.0]
     low, high = min(ends), max(ends)
     if high - low < 1e-12:
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)

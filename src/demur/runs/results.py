@@ -7,12 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demur.errors import BadFile, BadSpec
+from demur.runs.frame import to_pandas
 from demur.runs.keys import canonical
 from demur.runs.writing import write_text
 from demur.types import Figure
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 NAME = "results.json"
 COLUMNS = tuple(field.name for field in fields(Figure))
@@ -28,6 +32,10 @@ class Results:
     spec: Mapping[str, Any]
     figures: tuple[Figure, ...]
     seconds: float
+
+    def to_pandas(self) -> DataFrame:
+        """One row a figure. Raises MissingExtra (`notebook`)."""
+        return to_pandas(self.figures)
 
 
 def write_results(out: str | Path, spec: Mapping[str, Any], figures: Sequence[Figure], seconds: float) -> Path:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
+import demur
 from demur.errors import BadFile, BadSpec
 from demur.runs.writing import write_text
 from demur.saes.load import reload_sae
 from demur.saes.sae import SAE
-from demur.types import POINTS, Feature, FeatureSet, Site
+from demur.types import Feature, FeatureSet, Site
 
 KIND = "demur.features"
 CONVENTION = "layer counts blocks from 0; pre is the input of that block, post its output"
@@ -36,7 +36,7 @@ def save_features(features: FeatureSet, path: str | Path) -> Path:
         "layer_convention": CONVENTION,
         "features": [{"site": str(f.site), "index": f.index, "score": f.score} for f in features.features],
         "saes": {str(site): features.saes[site] for site in sorted(features.saes)},
-        "origin": dict(features.origin),
+        "origin": {"version": demur.__version__, **features.origin},
     }
     try:
         record["sha256"] = _seal(record)
@@ -68,8 +68,8 @@ def load_features(path: str | Path, weights: str | None = None) -> FeatureSet:
     try:
         if _seal(record) != record["sha256"]:
             raise BadFile(f"{path} does not match its sha256: the file is damaged; find the features again.")
-        features = tuple(Feature(_site(one["site"]), one["index"], one["score"]) for one in record["features"])
-        saes = {_site(site): str(sha256) for site, sha256 in record["saes"].items()}
+        features = tuple(Feature(Site.parse(one["site"]), one["index"], one["score"]) for one in record["features"])
+        saes = {Site.parse(site): str(sha256) for site, sha256 in record["saes"].items()}
         origin = dict(record["origin"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         raise BadFile(f"{path} is not a whole feature set ({problem!r}); find the features again.") from problem
@@ -103,13 +103,6 @@ def _seal(record: dict[str, Any]) -> str:
     """sha256 over all other fields."""
     fields = {name: value for name, value in record.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-def _site(text: str) -> Site:
-    layer, _, point = text.partition(".")
-    if not re.fullmatch("[0-9]{1,6}", layer) or point not in POINTS:
-        raise ValueError(f"{text!r} is no site")
-    return Site(int(layer), point)
 
 
 def _is_index(value: object) -> bool:
