@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recipes.targets import Target, verdict_lines
 
 from benchmarks.engine import MODEL, Plain, mixed, ours, pairs, speed
 from demur.engines.hf import HFEngine
 from demur.engines.rows import row_of
 from demur.interventions import clamp_features
-from demur.runs import Target, verdict_lines, write_results
+from demur.runs import write_results
 from demur.saes import SAE, load_sae, save_sae
 from demur.saes.bundled import bundled_saes
 from demur.types import Conversation, Feature, FeatureSet, Figure, Site

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recipes.targets import Target, verdict_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from demur.attacks import attack
@@ -27,7 +28,7 @@ from demur.interventions import Intervention, add
 from demur.models.bundled import adapter_folder, apply_adapter, bundled_folder
 from demur.models.load import DTYPES
 from demur.prompts.builtin import builtin
-from demur.runs import Target, read_results, verdict_lines, write_results
+from demur.runs import read_results, write_results
 from demur.stats import Estimate
 from demur.types import Conversation, Decoding, Direction, Figure, Site
 

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
+
 from demur.analysis.tables import in_words
 from demur.attacks import attack
 from demur.engines.hf import HFEngine
@@ -29,7 +31,7 @@ from demur.experiments.baseline import arms_of, choose_dose, fit_refusal, plainl
 from demur.prompts.builtin import builtin
 from demur.runs import write_results
 from demur.runs.codec import conversation_from_json, conversation_to_json
-from demur.stats import clustered_share, cohen_kappa, confusion_matrix, wilson
+from demur.stats import clustered_share, wilson
 from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation
 
 MODEL = "smollm2-refuser"
@@ -153,7 +155,7 @@ def label_figures(engine: HFEngine) -> list[Figure]:
         share("judge_agreement", [(i, given[i] == labels[i]) for i in rows])
         share("reader_agreement", [(i, labels[i] == kept[i][0]["second"]) for i in rows])
     _print_matrix(labels, given, "rows: label, columns: judge")
-    print(f"# kappa {cohen_kappa(labels, given):.2f}")
+    print(f"# kappa {cohen_kappa_score(labels, given):.2f}")
     return figures
 
 
@@ -165,7 +167,7 @@ def in_band(generation: Generation) -> bool:
 
 def _print_matrix(rows: Sequence[str], columns: Sequence[str], what: str) -> None:
     print(f"# {what};", ", ".join(OUTCOMES))
-    for name, counts in zip(OUTCOMES, confusion_matrix(rows, columns, OUTCOMES), strict=True):
+    for name, counts in zip(OUTCOMES, confusion_matrix(rows, columns, labels=OUTCOMES), strict=True):
         print(f"# {name:<11}", " ".join(f"{count:4d}" for count in counts))
 
 

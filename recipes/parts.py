@@ -14,8 +14,9 @@ import torch
 
 import demur
 from demur.errors import InputError
-from demur.runs import Target, verdict_lines, write_results
+from demur.runs import write_results
 from demur.types import Figure
+from recipes.targets import Target, verdict_lines
 
 Part = tuple[list[Figure], list[Target]]
 """What a part measured, and what it is held against."""

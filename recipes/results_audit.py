@@ -40,11 +40,11 @@ from demur.interventions import add, at
 from demur.models.hooks import watching
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import BUILTIN, CAA, behaviour
-from demur.runs import Target
 from demur.stats import paired_difference
 from demur.types import Conversation, Decoding, Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
+from recipes.targets import Target
 
 MODEL = "smollm2-refuser"
 SITE = Site(14, "pre")

@@ -35,7 +35,6 @@ from demur.features.minimal import KEPT
 from demur.fitting.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
-from demur.runs import Target
 from demur.sae_training.quality import quality
 from demur.saes import SAE, save_features
 from demur.stats import resampled
@@ -43,6 +42,7 @@ from demur.types import Decoding, Direction, FeatureSet, Figure, Site
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 from recipes.sae.reading import held_out
+from recipes.targets import Target
 
 MODEL = "smollm2-refuser"
 

@@ -32,13 +32,14 @@ from demur.evaluation.judging import fitted_judge
 from demur.experiments.baseline import plainly, size_for, spread
 from demur.experiments.evaluate import evaluate
 from demur.experiments.quickstart import run_study
-from demur.judges.validation import read_completions, score
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load, load_items
-from demur.runs import Journal, Target, read_results, verdict_lines, write_results
+from demur.runs import Journal, read_results, write_results
 from demur.types import Decoding, Figure
 from recipes.engine_equality import equality_figures
+from recipes.judge_rules import read_completions, score
 from recipes.judge_validation import LABELS, label_figures
+from recipes.targets import Target, verdict_lines
 
 MODEL = "smollm2-refuser"
 FAMILIES = tuple(name for name in names() if name not in ("plain", "replay"))

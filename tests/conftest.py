@@ -116,7 +116,7 @@ def build(family: str, seed: int = 0, **changes: Any) -> Tiny:
     """A new tiny model; `changes` go to its config."""
     import transformers
 
-    from demur.models.load import from_parts
+    from demur.models.wrap import from_parts
 
     kind, extra = EXTRA[family]
     words = tokenizer()

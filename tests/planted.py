@@ -1,5 +1,7 @@
 """A mock engine whose planted direction can be fitted, and whose refusals the judge takes for coherent."""
 
+from dataclasses import replace
+
 from demur.engines.mock import REFUSAL, MockEngine, token
 
 
@@ -18,4 +20,5 @@ class Planted(MockEngine):
 
     def logprobs(self, pairs, intervention=None):
         found = super().logprobs(pairs, intervention)
-        return [[-1.0] * len(row) if said == REFUSAL else row for row, (_, said) in zip(found, pairs, strict=True)]
+        return [replace(row, logprobs=(-1.0,) * len(row.logprobs)) if said == REFUSAL else row
+                for row, (_, said) in zip(found, pairs, strict=True)]  # fmt: skip

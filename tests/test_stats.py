@@ -8,14 +8,10 @@ from scipy.stats import spearmanr
 
 from demur.errors import InputError
 from demur.stats import (
-    agreement,
     auroc,
-    balanced_accuracy,
     bootstrap_pvalue,
     cluster_mean,
     clustered_share,
-    cohen_kappa,
-    confusion_matrix,
     holm,
     paired_difference,
     recall_at_fpr,
@@ -179,36 +175,6 @@ def test_a_clustered_share_of_single_answers_is_wilsons_and_of_copies_that_of_on
     assert clustered_share([1, 0, 1, 0], ["a"] * 4)[1:] == pytest.approx(wilson(1, 2), abs=0.2), "one request was seen"
     with pytest.raises(InputError, match="0 or 1"):
         clustered_share([0.5, 1], [0, 1])
-
-
-def test_balanced_accuracy_averages_recall_and_specificity() -> None:
-    found = balanced_accuracy([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1])
-    assert found.value == pytest.approx((0.75 + 0.5) / 2)
-    perfect = balanced_accuracy([1] * 20 + [0] * 20, [1] * 20 + [0] * 20)
-    assert perfect.value == perfect.high == 1.0
-    assert 0.85 < perfect.low < 0.95
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=50))
-def test_balanced_accuracy_lies_in_its_interval_inside_0_and_1(rows: list[tuple[bool, bool]]) -> None:
-    truth = [t for t, _ in rows]
-    if len(set(truth)) == 2:
-        value, low, high = balanced_accuracy(truth, [g for _, g in rows])
-        assert -1e-9 <= low <= value <= high <= 1 + 1e-9
-
-
-def test_a_confusion_matrix_has_the_truth_in_rows() -> None:
-    assert confusion_matrix(["a", "a", "b"], ["a", "b", "b"], ["a", "b"]).tolist() == [[1, 1], [0, 1]]
-    with pytest.raises(InputError, match="'c'"):
-        confusion_matrix(["c"], ["a"], ["a", "b"])
-
-
-def test_kappa_is_agreement_beyond_chance() -> None:
-    a = ["y"] * 25 + ["n"] * 25
-    b = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
-    assert agreement(a, b) == 0.7
-    assert cohen_kappa(a, b) == pytest.approx(0.4)  # chance .5
-    assert cohen_kappa(["y", "y"], ["y", "y"]) == 1.0
 
 
 def test_spearman_is_scipys_with_ties():

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 from demur.attacks import attack, names
+from demur.engines.base import Row
 from demur.engines.hf import HFEngine
 from demur.engines.reading import text_rows
-from demur.engines.rows import Row
 from demur.prompts.builtin import builtin
 from demur.runs.writing import write_text
 from demur.sae_training.data import Progress, chats, read_text
@@ -37,24 +37,22 @@ def training_rows(engine: HFEngine, data: Path, work: Path, progress: Progress) 
     rows = [
         row
         for name, size in TEXTS.items()
-        for row in text_rows(engine.model, read_text(folder / name)[:size], name, begin=BEGIN)
+        for row in text_rows(engine, read_text(folder / name)[:size], name, begin=BEGIN)
     ]
     families = [name for name in names() if name not in (*unseen_families(), "replay")]
     wrapped = [attack(p, name) for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")
                for name in families]  # fmt: skip
     own = [attack(Prompt(f"own-{i}", text, "own"), "plain") for i, text in enumerate(requests(work))]
-    return rows + kept(engine, wrapped + own, work / f"chats-{engine.model.name}.json", progress)
+    return rows + kept(engine, wrapped + own, work / f"chats-{engine.name}.json", progress)
 
 
 def held_out(engine: HFEngine, data: Path, work: Path, progress: Progress) -> dict[str, list[Row]]:
     """Passages of the check: `text` and `chat`."""
-    text = text_rows(
-        engine.model, read_text(data / "text_corpora" / "wikitext2-test.txt"), "wikitext2-test", begin=BEGIN
-    )
+    text = text_rows(engine, read_text(data / "text_corpora" / "wikitext2-test.txt"), "wikitext2-test", begin=BEGIN)
     use: Use = "test"
     wrapped = [attack(p, name) for name in FAMILIES for kind in ("harmful", "borderline", "plain")
                for p in builtin(kind, use)]  # fmt: skip
-    return {"text": text, "chat": kept(engine, wrapped, work / f"held-out-{engine.model.name}.json", progress)}
+    return {"text": text, "chat": kept(engine, wrapped, work / f"held-out-{engine.name}.json", progress)}
 
 
 def requests(work: Path) -> list[str]:

@@ -211,52 +211,6 @@ def recall_at_fpr(labels: ArrayLike, scores: ArrayLike) -> Recall:
     return Recall(float((array[positive] > bar).mean()), max_fpr, float((negatives > bar).mean()), threshold)
 
 
-def balanced_accuracy(truth: ArrayLike, given: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean of recall and specificity of a yes/no judge.
-
-    The interval joins the two Wilson intervals by their square roots of sums of squares (MOVER: Zou & Donner
-    2008, Statist. Med. 27:1693), which stays inside [0, 1] and is honest at 100%.
-    """
-    yes, said = _labelled(truth, given)
-    said = said.astype(bool)
-    parts = [(int(np.sum(said[yes])), int(yes.sum())), (int(np.sum(~said[~yes])), int((~yes).sum()))]
-    shares = [k / n for k, n in parts]
-    bounds = [wilson(k, n, level) for k, n in parts]
-    value = sum(shares) / 2
-    down = np.sqrt(sum((p - low) ** 2 for p, (low, _) in zip(shares, bounds, strict=True))) / 2
-    up = np.sqrt(sum((high - p) ** 2 for p, (_, high) in zip(shares, bounds, strict=True))) / 2
-    return Estimate(value, float(value - down), float(value + up))
-
-
-def confusion_matrix(
-    truth: Sequence[Hashable], given: Sequence[Hashable], labels: Sequence[Hashable]
-) -> NDArray[np.int64]:
-    """Counts [truth, given] in the order of `labels`. Raises InputError on a label that is not among them."""
-    if len(truth) != len(given):
-        raise InputError(f"{len(truth)} true and {len(given)} given labels; they must pair up")
-    place = {label: i for i, label in enumerate(labels)}
-    if strange := ({*truth, *given} - place.keys()):
-        raise InputError(f"labels {sorted(map(str, strange))} are not among {list(labels)}")
-    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for t, g in zip(truth, given, strict=True):
-        counts[place[t], place[g]] += 1
-    return counts
-
-
-def agreement(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """The share of rows on which two judges say the same."""
-    if len(a) != len(b) or not a:
-        raise InputError(f"{len(a)} and {len(b)} labels; agreement needs equally many, at least one")
-    return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
-
-
-def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """Agreement beyond chance (Cohen 1960, Educ. Psychol. Meas. 20:37). 1.0 when both give one same label."""
-    observed = agreement(a, b)
-    chance = sum((list(a).count(label) / len(a)) * (list(b).count(label) / len(b)) for label in {*a, *b})
-    return 1.0 if chance == 1.0 else (observed - chance) / (1 - chance)
-
-
 def _cluster_draws(
     values: NDArray[np.float64], clusters: Sequence[Hashable], n_boot: int, seed: int
 ) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from demur.analysis.tables import accuracy_figures, deltas, examples, find, in_words, table_figures
+from demur.analysis.tables import accuracy_figures, deltas, examples, excess, find, in_words, table_figures
 from demur.evaluation.evaluator import Judged
 from demur.stats import wilson
 from demur.types import Conversation, Figure, Generation, Message, Prompt, Verdict
@@ -88,3 +88,19 @@ def test_examples_of_conversations_show_every_turn_and_the_prefill():
     )
     assert found.prompt == "user: earlier 0\n\nassistant: yes\n\nuser: ask 0\n\nanswer begins: Sure, here"
     assert found.attack == "escalation"
+
+
+def test_the_excess_of_broken_answers_is_the_sets_own_else_the_largest():
+    def share(arm: str, metric: str, value: float, name: str) -> Figure:
+        return Figure(arm, "", name, metric, value, 10, "answers", value, value, "rules")
+
+    found = [
+        share("unsteered", "incoherent_rate", 0.1, "harmful"),
+        share("add", "incoherent_rate", 0.15, "harmful"),
+        share("add", "off_topic_rate", 0.05, "harmful"),
+        share("unsteered", "incoherent_rate", 0.0, "plain"),
+        share("add", "incoherent_rate", 0.3, "plain"),
+    ]
+    assert excess(found, "add", "harmful", "unsteered") == pytest.approx(0.1)
+    assert excess(found, "add", "lambada", "unsteered") == pytest.approx(0.3)
+    assert excess(found, "ablate", "harmful", "unsteered") == 0

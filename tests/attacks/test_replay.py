@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demur.attacks import attack, get
-from demur.attacks.replay import DEFAULT, Skipped, read_artifact, replay, sort_out
+from demur.attacks.replay import DEFAULT, read_artifact, replay
 from demur.errors import BadFile, InputError
 from demur.types import Message, Prompt
 
@@ -50,13 +50,14 @@ def test_a_null_prompt_is_refused_with_its_reason(artifact):
         replay(artifact).apply(Prompt("x", "Boil soup", "mine"))
 
 
-def test_sort_out_attacks_what_it_can_and_records_the_rest(artifact):
+def test_why_not_names_what_cannot_be_attacked(artifact):
     prompts = [Prompt(f"p{i}", str(row["goal"]), "mine") for i, row in enumerate(ROWS)]
-    done, skipped = sort_out(artifact, [*prompts, Prompt("p9", "Sing", "mine")])
-    assert [conversation.prompt.id for conversation in done] == ["p0", "p2"]
-    assert skipped == [
-        Skipped("p1", f"the published prompt is null in {artifact.path}: that attack found none"),
-        Skipped("p9", f"no jailbreak for this request in {artifact.path}"),
+    reasons = [replay(artifact).why_not(prompt) for prompt in [*prompts, Prompt("p9", "Sing", "mine")]]
+    assert reasons == [
+        "",
+        f"the published prompt is null in {artifact.path}: that attack found none",
+        "",
+        f"no jailbreak for this request in {artifact.path}",
     ]
 
 
@@ -96,7 +97,8 @@ def test_the_published_artifacts_cover_jailbreakbench():
     from demur.prompts.published import published
 
     prompts = published("jailbreakbench")
-    done, skipped = sort_out(read_artifact(Path(folder) / DEFAULT), prompts)
-    assert len(done) + len(skipped) == 100
-    assert len(done) >= 95
-    assert get(f"replay:{Path(folder) / DEFAULT}").apply(done[0].prompt) == done[0]
+    attacks = replay(Path(folder) / DEFAULT), get(f"replay:{Path(folder) / DEFAULT}")
+    can = [prompt for prompt in prompts if not attacks[0].why_not(prompt)]
+    assert len(prompts) == 100
+    assert len(can) >= 95
+    assert attacks[0].apply(can[0]) == attacks[1].apply(can[0])

@@ -10,6 +10,8 @@ import torch
 from demur.engines import hf
 from demur.engines.base import Request
 from demur.errors import NonFinite, OutOfRoom
+from demur.evaluation.items import score_items
+from demur.fitting.openings import opening_logprobs
 from demur.interventions import Context, Intervention, add, at, chain
 from demur.interventions.affine import Add
 from demur.models.hooks import registered
@@ -100,9 +102,9 @@ def every_call(engine, talks, steer):
         lambda: engine.generate([Request(c, steer) for c in talks], NEW),
         lambda: engine.generate([Request(c, steer) for c in talks], Decoding(4, temperature=1.0)),
         lambda: engine.logprobs([(c, "bread and flour") for c in talks], steer),
-        lambda: engine.items([item], steer),
+        lambda: score_items(engine, [item], steer),
         lambda: engine.last_logits(talks, steer),
-        lambda: engine.opening_logprobs(talks, [(5, 6), (7,), (8, 9)], steer),
+        lambda: opening_logprobs(engine, talks, [(5, 6), (7,), (8, 9)], steer),
     ]
 
 
@@ -112,7 +114,7 @@ def test_a_vector_that_is_not_finite_or_overflows_names_layer_and_prompt(tiny, t
     engine = tiny(model_family).engine
     steer = Add({Site(1, "attn_out"): torch.full((32,), value)})  # `add` itself refuses NaN
     for run in every_call(engine, [talk("Hi there", id="bad one")], steer):
-        with pytest.raises(NonFinite, match=r"layer 1 .*(bad one|item-1)"):
+        with pytest.raises(NonFinite, match=r"layer 1 .*(bad one|the capital of)"):
             run()
 
 
@@ -136,7 +138,7 @@ def test_weights_that_are_not_finite_name_the_layer_and_never_generate(build, ta
         one.loaded.blocks[layer].mlp.down_proj.weight[3, 4] = value
     talks = [talk("Hi there", id="first"), talk("How do I bake bread?", id="second")]
     for run in every_call(one.engine, talks, None):
-        with pytest.raises(NonFinite, match=rf"layer {layer} .*(first|second|item-1)"):
+        with pytest.raises(NonFinite, match=rf"layer {layer} .*(first|second|the capital of)"):
             run()
     with pytest.raises(NonFinite, match=rf"layer {layer} .*(first|second)"):
         one.engine.activations(talks, [Site(layer, "post")])

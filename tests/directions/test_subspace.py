@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.directions.subspace import by_category, first, of, orthonormal, projected_out, share_inside
+from demur.directions.subspace import by_category, first, inside, of, orthonormal, projected_out
 from demur.directions.vectors import steering_vector
 from demur.errors import BadVector
 from demur.types import Direction, Site
@@ -41,12 +41,6 @@ def test_a_vector_inside_the_subspace_cannot_be_cleaned():
         projected_out(steering_vector({SITE: torch.ones(5)}), {SITE: axes(0)})
 
 
-def test_the_share_inside_one_direction_is_the_cosine():
-    value = torch.tensor([3.0, 4.0] + [0.0] * 6)
-    assert share_inside(value, axes(0)) == pytest.approx(0.6)
-    assert share_inside(value, axes(0, 1)) == pytest.approx(1.0)
-
-
 def test_categories_span_their_mean_differences():
     generator = torch.Generator().manual_seed(1)
     base = 0.01 * torch.randn(20, 8, generator=generator)
@@ -68,3 +62,9 @@ def test_a_subspace_of_directions_stands_at_one_site():
     assert torch.equal(of([one]).basis, axes(0))
     with pytest.raises(BadVector, match="one site"):
         of([one, two])
+
+
+def test_the_share_inside_one_direction_is_the_cosine():
+    value = torch.tensor([3.0, 4.0] + [0.0] * 6)
+    assert float(inside(value, axes(0)).norm() / value.norm()) == pytest.approx(0.6)
+    assert float(inside(value, axes(0, 1)).norm() / value.norm()) == pytest.approx(1.0)

@@ -6,8 +6,9 @@ import torch
 from demur.engines.base import Engine, Request, refusal_scores
 from demur.engines.mock import END, REFUSAL, MockEngine, token
 from demur.errors import BadVector, InputError, NonFinite, UnknownName
+from demur.fitting.openings import opening_logprobs
 from demur.interventions import ablate, add, at, everywhere, scale
-from demur.types import Conversation, Decoding, Direction, Item, Message, Prompt, Site, SteeringVector
+from demur.types import Conversation, Decoding, Direction, Message, Prompt, Site, SteeringVector
 
 LONG = Decoding(max_new_tokens=64)
 
@@ -93,22 +94,23 @@ def test_an_answer_is_likeliest_after_its_own_request_and_loops_are_likelier_sti
     requests = [ask(text) for text in ("bake bread with yeast", "a poem about the sea", "the capital of France")]
     texts = answers(mock, *map(Request, requests))
     for i, text in enumerate(texts):
-        totals = [sum(row) for row in mock.logprobs([(c, text) for c in requests])]
+        totals = [row.total for row in mock.logprobs([(c, text) for c in requests])]
         assert max(range(3), key=totals.__getitem__) == i
     loop, normal = mock.logprobs([(requests[0], "the " * 30), (requests[0], texts[0])])
-    assert sum(loop) / len(loop) > sum(normal) / len(normal)
+    assert loop.total / len(loop.logprobs) > normal.total / len(normal.logprobs)
 
 
-def test_items_are_mostly_right_until_it_is_pushed_too_far(mock):
-    items = [Item(f"i{i}", f"question {i}", ("yes", "no", "maybe"), i % 3, "tests") for i in range(100)]
+def test_what_is_likely_after_plain_text_is_fixed_by_the_words_until_it_is_pushed_too_far(mock):
+    pairs = [(f"question {i}", choice) for i in range(60) for choice in ("yes", "no", "maybe")]
 
-    def right(steer=None):
-        scored = mock.items(items, steer)
-        best = [max(range(3), key=lambda i: row[i].total) for row in scored]
-        return sum(b == item.gold for b, item in zip(best, items, strict=True))
+    def best(steer=None):
+        totals = [scored.total for scored in mock.logprobs(pairs, steer)]
+        return [max(range(3), key=totals[3 * i : 3 * i + 3].__getitem__) for i in range(60)]
 
-    assert 70 < right() < 95
-    assert right(add(SteeringVector({Site(1): mock.embedding[3]}), 1000.0)) < 50
+    assert {best().count(choice) > 10 for choice in range(3)} == {True}
+    assert best(add(mock.direction, 0.1)) == best()
+    lost = best(add(SteeringVector({Site(1): mock.embedding[3]}), 1000.0))
+    assert sum(a == b for a, b in zip(lost, best(), strict=True)) < 40
 
 
 def test_logits_and_openings_tell_refusal(mock):
@@ -117,7 +119,7 @@ def test_logits_and_openings_tell_refusal(mock):
     assert scores[0] > 0 > scores[1]
     assert refusal_scores(mock.last_logits(talks, ablate(mock.direction)), [token("I'm")])[0] < scores[0]
     opening = tuple(map(token, ("I'm", "sorry,")))
-    logp = mock.opening_logprobs(talks, [opening, opening[:1], (token("Sure,"),)])
+    logp = opening_logprobs(mock, talks, [opening, opening[:1], (token("Sure,"),)])
     assert logp.shape == (2, 3)
     assert logp[0, 0] > logp[1, 0]
     assert logp[0, 0] < logp[0, 1]

@@ -5,6 +5,8 @@ from demur.engines.base import Request, refusal_scores
 from demur.engines.rows import answer_tokens, plain_tokens, row_of
 from demur.engines.score import Continuation, score
 from demur.errors import InputError
+from demur.evaluation.items import score_items
+from demur.fitting.openings import opening_logprobs
 from demur.interventions import ablate, add, at, chain
 from demur.types import Conversation, Decoding, Direction, Item, Message, Prompt, Site, SteeringVector
 
@@ -63,10 +65,10 @@ def test_logprobs_are_those_of_a_naive_full_pass(tiny, talk, family, arm):
     pairs += [(talks[1], text) for text in ("a", "take flour and warm water", "I can't help", "b" * 9)]
     pairs += [(talks[2], text) for text in ("wind wind wind", "x", "bread and water")]
     found = one.engine.logprobs(pairs, ARMS[arm])
-    for (c, text), values in zip(pairs, found, strict=True):
+    for (c, text), scored in zip(pairs, found, strict=True):
         row, answer = row_of(one.loaded, c), answer_tokens(one.loaded, text)
         wanted, _ = naive(one, row.tokens, row.prompt_length, answer, arm)
-        assert values == pytest.approx(wanted, abs=2e-4)
+        assert list(scored.logprobs) == pytest.approx(wanted, abs=2e-4)
 
 
 @pytest.mark.parametrize("arm", ["unsteered", "add", "last 3"])
@@ -78,7 +80,7 @@ def test_items_score_each_choice_as_plain_text_after_the_query(tiny, arm):
         Item("one", "first, take a thin", ("wire",), 0, "t"),
         Item("same", "How do I bake", ("bread", "it", "a poem"), 2, "t"),
     ]
-    found = one.engine.items(items, ARMS[arm])
+    found = score_items(one.engine, items, ARMS[arm])
     assert [len(row) for row in found] == [2, 4, 1, 3]
     for item, row in zip(items, found, strict=True):
         context = plain_tokens(one.loaded, item.query)
@@ -109,9 +111,9 @@ def test_shared_and_separate_passes_agree(tiny, talk):
     pairs = [(c, text) for text in ("a", "take flour", "I can't help with that", "the sea", "")]
     for steer in ARMS.values():
         together = engine.logprobs(pairs, steer)
-        assert together[-1] == []
-        for pair, values in zip(pairs, together, strict=True):
-            assert engine.logprobs([pair], steer)[0] == pytest.approx(values, abs=1e-4)
+        assert together[-1].logprobs == ()
+        for pair, scored in zip(pairs, together, strict=True):
+            assert engine.logprobs([pair], steer)[0].logprobs == pytest.approx(scored.logprobs, abs=1e-4)
 
 
 def test_openings_are_scored_after_the_prompt(tiny, talk):
@@ -119,7 +121,7 @@ def test_openings_are_scored_after_the_prompt(tiny, talk):
     talks = [talk("Hi"), talk("the sea", prefill="I'm")]
     openings = [(40, 41, 42), (40,), (7, 8)]
     for name in ("unsteered", "generated", "last 3"):
-        found = one.engine.opening_logprobs(talks, openings, ARMS[name])
+        found = opening_logprobs(one.engine, talks, openings, ARMS[name])
         assert found.shape == (2, 3)
         for i, c in enumerate(talks):
             row = row_of(one.loaded, c)
@@ -157,9 +159,9 @@ def test_no_work_gives_no_results(tiny):
     engine = tiny("llama").engine
     assert engine.generate([], Decoding()) == []
     assert engine.logprobs([]) == []
-    assert engine.items([]) == []
+    assert score_items(engine, []) == []
     assert engine.last_logits([]).shape == (0, len(engine.model.tokenizer))
-    assert engine.opening_logprobs([], [(1,)]).shape == (0, 1)
+    assert opening_logprobs(engine, [], [(1,)]).shape == (0, 1)
     with pytest.raises(InputError, match="there are 0 and 1"):
         engine.activations([], [Site(0)])
 
@@ -176,9 +178,11 @@ def test_a_prompt_beyond_the_models_limit_is_refused_before_anything_runs(build,
         lambda: engine.logprobs([(c, answer)]),
         lambda: engine.last_logits([talk(answer, id="long one")]),
         lambda: engine.activations([talk(answer, id="long one")], [Site(0)]),
-        lambda: engine.items([Item("long one", answer * 2, ("a", "b"), 0, "t")]),
+        lambda: score_items(engine, [Item("long one", answer * 2, ("a", "b"), 0, "t")]),
     ):
-        with pytest.raises(InputError, match=r"'long one' has \d+ tokens, which passes this model's 60. Shorten it"):
+        with pytest.raises(
+            InputError, match=r"'(long one|the sea .*)' has \d+ tokens, which passes this model's 60. Shorten it"
+        ):
             run()
 
 
@@ -206,7 +210,7 @@ def test_a_conversation_that_asks_nothing_is_refused(tiny, messages, message):
 
 def test_an_item_without_a_query_is_refused(tiny):
     with pytest.raises(InputError, match="'nothing' has an empty query"):
-        tiny("llama").engine.items([Item("nothing", "", ("a", "b"), 0, "t")])
+        score_items(tiny("llama").engine, [Item("nothing", "", ("a", "b"), 0, "t")])
 
 
 def test_a_context_near_the_models_limit_is_scored_beside_short_ones_with_long_answers(tiny):
@@ -230,7 +234,7 @@ def test_answers_that_begin_alike_under_several_interventions_are_what_each_is_a
     pairs, steers = zip(*(((t, text), arm) for t in talks for text in texts for arm in arms), strict=True)
     together = one.engine.logprobs(pairs, steers)
     for pair, steer, row in zip(pairs, steers, together, strict=True):
-        assert row == pytest.approx(one.engine.logprobs([pair], steer)[0], abs=1e-4)
+        assert row.logprobs == pytest.approx(one.engine.logprobs([pair], steer)[0].logprobs, abs=1e-4)
     with pytest.raises(InputError, match="2 interventions for 20 conversations"):
         one.engine.logprobs(pairs[:20], [None, STEER])
 

@@ -95,7 +95,7 @@ def test_the_metric_is_told_which_conversation_a_row_is(tiny, talks):
 
 def test_in_bf16_values_are_rounded_and_gradients_are_float32(build, talks):
     from demur.engines.hf import HFEngine
-    from demur.models.load import from_parts
+    from demur.models.wrap import from_parts
 
     one = build("llama")
     engine = HFEngine(from_parts(one.plain.to(torch.bfloat16), one.loaded.tokenizer, "half"))

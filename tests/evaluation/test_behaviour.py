@@ -32,10 +32,10 @@ def test_log_odds_are_a_token_and_letters_are_compared(tiny):
     from demur.fitting.vectors import asked
 
     rows = engine.logprobs([(asked(pair), pair.matching), (asked(pair), pair.other)])
-    means = [sum(row) / len(row) for row in rows]
+    means = [row.total / len(row.logprobs) for row in rows]
     assert found.log_odds[0] == pytest.approx(means[0] - means[1], abs=1e-5)
     rows = engine.logprobs([(asked(pair, "letter"), "(A"), (asked(pair, "letter"), "(B")])
-    assert found.letters == (sum(rows[0]) > sum(rows[1]),)
+    assert found.letters == (rows[0].total > rows[1].total,)
 
 
 def test_arms_measured_together_are_what_each_is_alone(tiny):

@@ -10,6 +10,7 @@ from demur.attacks import attack
 from demur.engines.base import Scored
 from demur.evaluation import evaluator
 from demur.evaluation.evaluator import Arm, Bench
+from demur.evaluation.items import score_items
 from demur.interventions import ablate, add, chain, everywhere
 from demur.judges.outcome import OutcomeJudge
 from demur.prompts.builtin import builtin, builtin_items
@@ -310,9 +311,9 @@ def test_scores_are_kept_and_the_likeliest_choice_counts(tmp_path, monkeypatch, 
     lone = [replace(item, id=f"lone-{i}", choices=(item.choices[item.gold],), gold=0) for i, item in enumerate(ITEMS)]
     expected = {
         tuple(ITEMS): [
-            max(c, key=lambda s: s.total) is c[i.gold] for i, c in zip(ITEMS, engine.items(ITEMS), strict=True)
+            max(c, key=lambda s: s.total) is c[i.gold] for i, c in zip(ITEMS, score_items(engine, ITEMS), strict=True)
         ],
-        tuple(lone): [c[0].greedy for c in engine.items(lone)],
+        tuple(lone): [c[0].greedy for c in score_items(engine, lone)],
     }
     engine.calls.clear()
     with Journal(tmp_path / "j.sqlite") as journal:
@@ -331,17 +332,17 @@ def test_an_arm_killed_while_scoring_goes_on(tmp_path, monkeypatch, judge, decod
     class Dying(Planted):
         """Dies at its third batch."""
 
-        def items(self, items, intervention=None):
-            if self.calls["items"] == 2:
+        def logprobs(self, pairs, intervention=None):
+            if self.calls["logprobs"] == 2:
                 raise KeyboardInterrupt
-            return super().items(items, intervention)
+            return super().logprobs(pairs, intervention)
 
     healthy = Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(KeyboardInterrupt):
             Bench(Dying(), judge, decoding, journal).score([Arm("unsteered")], ITEMS)
         found = Bench(healthy, judge, decoding, journal).score([Arm("unsteered")], ITEMS)
-    assert healthy.calls["items"] == 1
+    assert healthy.calls["logprobs"] == 1
     assert found == Bench(healthy, judge, decoding).score([Arm("unsteered")], ITEMS)
 
 
@@ -351,15 +352,15 @@ def test_in_bf16_an_item_among_others_is_scored_again(tmp_path, judge, decoding,
     with Journal(tmp_path / "j.sqlite") as journal:
         for items in (ITEMS, ITEMS[:4], ITEMS[:4]):
             Bench(engine, judge, decoding, journal).score([Arm("unsteered")], items)
-    assert engine.calls["items"] == calls
+    assert engine.calls["logprobs"] == calls
 
 
 def test_of_equally_likely_choices_the_first_counts(judge, decoding):
     class Torn(Planted):
         """Finds all choices alike."""
 
-        def items(self, items, intervention=None):
-            return [[Scored((-1.0,), False) for _ in item.choices] for item in items]
+        def logprobs(self, pairs, intervention=None):
+            return [Scored((-1.0,), False) for _ in pairs]
 
     right = Bench(Torn(), judge, decoding).score([Arm("unsteered")], ITEMS)["unsteered"]
     assert right == [item.gold == 0 for item in ITEMS]

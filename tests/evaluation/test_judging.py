@@ -4,6 +4,7 @@ import math
 import pytest
 from tests.planted import Planted
 
+from demur.engines.base import Scored
 from demur.evaluation.judging import PANEL, fitted_judge, kept_bench, panel
 from demur.judges.topic import OTHERS, other_requests
 from demur.prompts.builtin import builtin
@@ -62,7 +63,7 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
         """Cannot score its first answers."""
 
         def logprobs(self, pairs, intervention=None):
-            return [row] * 3 + super().logprobs(pairs, intervention)[3:]
+            return [Scored(tuple(row), False)] * 3 + super().logprobs(pairs, intervention)[3:]
 
     with Journal(tmp_path / "j.sqlite") as journal:
         bands = [fitted_judge(Mute(), DECODING, journal).band for _ in range(2)]

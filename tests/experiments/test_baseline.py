@@ -1,11 +1,11 @@
 import json
 
 import pytest
+from demur.experiments.quickstart import SETS, run_study
 from tests.planted import Planted
 
 from demur.directions.artifact import load_direction
 from demur.experiments.baseline import Size
-from demur.experiments.quickstart import SETS, run_study
 from demur.fitting.candidates import Grid
 from demur.interventions import read_spec
 from demur.judges.outcome import METRICS

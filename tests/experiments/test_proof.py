@@ -5,6 +5,7 @@ import torch
 from tests.hashed import Hashed, rows
 
 from demur.analysis.tables import find
+from demur.engines.base import Scored
 from demur.errors import InputError
 from demur.evaluation.evaluator import Bench
 from demur.experiments.proof import against_random, prove
@@ -158,7 +159,7 @@ def test_a_shortlist_is_by_the_likelihood_of_the_refusal_under_each_clamp(bench,
 
     def logprobs(pairs, how):
         seen.append((pairs, how))
-        return [[-1.0, -3.0]] * (len(pairs) - 1) + [[-4.0]]
+        return [Scored((-1.0, -3.0), False)] * (len(pairs) - 1) + [Scored((-4.0,), False)]
 
     monkeypatch.setattr(bench.engine, "logprobs", logprobs)
     steering = [clamp(sae, [3], value) for value in (0.0, 4.0)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from demur.experiments.vector_report import audit_vectors, geometry_figures
 from tests.planted import Planted
 
 from demur.analysis.tables import find
@@ -12,7 +13,6 @@ from demur.directions.difference import random_like
 from demur.directions.vectors import steering_vector
 from demur.errors import BadSpec, InputError
 from demur.experiments.vector_audit import Plan, subject
-from demur.experiments.vector_report import audit_vectors, geometry_figures
 from demur.fitting.vectors import fit_vector
 from demur.prompts.pairs import behaviour
 from demur.runs import read_results

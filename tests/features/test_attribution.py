@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused(bent, ask, talks, sae):
         (InputError, "k is 49, but", {"per_site": 49}),
         (InputError, "at positions content, all, last, not 'first'", {"positions": "first"}),
         (InputError, "there are no harmful prompts", {"conversations": []}),
-        (InputError, "'p0' is reserved for test; find features on", {"conversations": ask(["a"] * 5, use="test")}),
+        (InputError, "'p0' is reserved for test; fitting prompts are", {"conversations": ask(["a"] * 5, use="test")}),
         (BadVector, "has shape", {"direction": Direction(torch.ones(16) / 4, Site(1), 1.0)}),
     ):
         given = {"conversations": talks, "saes": good, "direction": direction, "steps": 2, **change}

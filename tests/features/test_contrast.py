@@ -106,7 +106,7 @@ def test_bad_prompts_are_refused(mock, ask, sae):
         (([], low), "there are no harmful prompts"),
         ((high, []), "there are no harmless prompts"),
         ((high, [*low, high[2]]), "1 prompts are both harmful and harmless, such as 'steal a car'; drop them"),
-        ((ask(HARM, use="validation"), low), "'p0' is reserved for validation; find features on prompts of use 'fit'"),
+        ((ask(HARM, use="validation"), low), "'p0' is reserved for validation; fitting prompts are those of use 'fit'"),
         ((high, ask(FINE, "plain", "test")), "reserved for test"),
     ):
         with pytest.raises(InputError, match=message):

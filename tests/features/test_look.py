@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from demur.engines.reading import lens, text_rows
+from demur.engines.reading import text_rows
 from demur.features.look import look
 from demur.saes import SAE, encode
 from demur.types import Direction, Site
@@ -20,7 +20,7 @@ def sae():
 
 def test_density_and_largest_are_those_of_all_tokens_but_the_first(tiny, sae):
     engine = tiny("llama").engine
-    rows = text_rows(engine.model, TEXT, "a text", 24)
+    rows = text_rows(engine, TEXT, "a text", 24)
     states = [tiny("llama").plain(input_ids=torch.tensor([r.tokens]), output_hidden_states=True).hidden_states[2][0, 1:]
               for r in rows]  # fmt: skip
     active = encode(sae, torch.cat(states))
@@ -32,7 +32,7 @@ def test_density_and_largest_are_those_of_all_tokens_but_the_first(tiny, sae):
 
 def test_each_context_stands_around_its_peak(tiny, sae):
     engine = tiny("llama").engine
-    seen = look(engine, sae, [3], text_rows(engine.model, TEXT, "a text", 24), contexts=3)[0]
+    seen = look(engine, sae, [3], text_rows(engine, TEXT, "a text", 24), contexts=3)[0]
     peaks = [max(passage.activations) for passage in seen.contexts]
     assert peaks == sorted(peaks, reverse=True)
     assert peaks[0] == seen.largest
@@ -49,14 +49,12 @@ def test_the_lens_is_the_models_own_norm_and_head(tiny, model_family):
     with torch.no_grad():
         wanted = one.plain(input_ids=ids).logits[0]
     handle.remove()
-    torch.testing.assert_close(lens(one.loaded, vectors), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.engine.lens(vectors), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_decoder_row_along_the_direction_has_cosine_one(tiny, sae):
     engine = tiny("llama").engine
     row = sae.weights["W_dec"][4]
-    seen = look(
-        engine, sae, [4, 5], text_rows(engine.model, TEXT, "a text", 24), Direction(row / row.norm(), SITE, 1.0)
-    )
+    seen = look(engine, sae, [4, 5], text_rows(engine, TEXT, "a text", 24), Direction(row / row.norm(), SITE, 1.0))
     assert seen[0].cosine == pytest.approx(1, abs=1e-5)
     assert abs(seen[1].cosine or 0) < 0.9

@@ -12,10 +12,11 @@ from demur.fitting.openings import Openings
 from demur.types import Site
 
 OPENINGS = Openings(((5,), (9,)), 1.0, 6, 6)
+WORDS = {"fit": "How do I pick lock", "validation": "How do I pick a cheap safe", "test": "How do I pick an old gate"}
 
 
 def talks(talk, use, n=8):
-    asked = [talk(f"How do I pick lock number {i}?", id=f"{use}{i}") for i in range(n)]
+    asked = [talk(f"{WORDS[use]} number {i}?", id=f"{use}{i}") for i in range(n)]
     return [replace(c, prompt=replace(c.prompt, use=use)) for c in asked]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from demur.analysis.tables import find
 from demur.directions.vectors import steering_vector
+from demur.engines.mock import MockEngine
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Bench
 from demur.fitting.open_answers import Reading, _read, open_answers, open_examples, open_figures
@@ -112,8 +113,12 @@ def test_a_canned_refusal_is_not_babble(engine):
 
 
 def test_only_an_engine_that_reads_text_can(arms):
-    from demur.engines.mock import MockEngine
+    class Closed:
+        """Generates, and shows nothing of itself."""
+
+        name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
+        generate = logprobs = None
 
     judge = OutcomeJudge(MockEngine(), CoherenceBand(1.0, 9.0, 1.0, 60), builtin("plain", "validation"))
-    with pytest.raises(InputError, match="read by an HFEngine"):
-        open_answers(Bench(MockEngine(), judge, Decoding(4)), "warmth", arms, 2)
+    with pytest.raises(InputError, match="which Closed does not show; run the model with demur.load"):
+        open_answers(Bench(Closed(), judge, Decoding(4)), "warmth", arms, 2)

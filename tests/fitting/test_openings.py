@@ -2,6 +2,7 @@ import pytest
 import torch
 from tests.planted import Planted
 
+from demur.engines.base import Scored
 from demur.engines.mock import REFUSAL, MockEngine, token
 from demur.errors import InputError
 from demur.fitting.openings import ENOUGH, measure_openings
@@ -36,9 +37,9 @@ class Parrot(MockEngine):
         self.calls["last_logits"] += 1
         return torch.zeros(len(conversations), 512)
 
-    def opening_logprobs(self, conversations, openings, intervention=None):
-        self.calls["opening_logprobs"] += 1
-        return torch.tensor([[self._opening(c, opening) for opening in openings] for c in conversations])
+    def logprobs(self, pairs, intervention=None):
+        self.calls["logprobs"] += 1
+        return [Scored((self._opening(c, opening),), False) for c, opening in pairs]
 
 
 def test_the_opening_of_refusals_is_found_and_tells_them():
@@ -47,7 +48,7 @@ def test_the_opening_of_refusals_is_found_and_tells_them():
     assert found.sequences == ((token("I'm"),),)
     assert (found.refused, found.answered) == (8, 8)
     assert found.auroc == 1.0
-    assert engine.calls["opening_logprobs"] == 0
+    assert engine.calls["logprobs"] == 0
 
 
 def test_the_score_is_the_log_odds_of_an_opening_and_follows_the_direction():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from demur.engines.base import Scored
 from demur.types import Conversation, EngineFingerprint, Generation, Message, Prompt
 
 
@@ -13,10 +14,10 @@ class WordScorer:
     def __init__(self) -> None:
         self.pairs = self.words = 0
 
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> list[list[float]]:
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> list[Scored]:
         self.pairs += len(pairs)
         self.words += sum(len(answer.split()) for _, answer in pairs)
-        return [[self._one(c, word) for word in answer.split()] for c, answer in pairs]
+        return [Scored(tuple(self._one(c, word) for word in answer.split()), False) for c, answer in pairs]
 
     def _one(self, conversation: Conversation, word: str) -> float:
         if any(ch.isdigit() for ch in word):

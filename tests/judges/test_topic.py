@@ -56,14 +56,14 @@ def test_an_answer_to_another_request_does_not_rank_first() -> None:
     about_it = answer(POOL[3], "The breadful is a thing that people like.")
     other = other_requests(POOL[3], POOL)[4]
     about_other = answer(POOL[3], f"The {other.text.split()[-1].strip('?')} is a thing that people like.")
-    own = scorer.logprobs([(plain_request(g), g.text) for g in (about_it, about_other)])
+    own = [row.logprobs for row in scorer.logprobs([(plain_request(g), g.text) for g in (about_it, about_other)])]
     assert ranks(scorer, [about_it, about_other], own, POOL) == [1, 2]
 
 
 def test_a_tie_is_won_by_the_own_request() -> None:
     scorer = WordScorer()
     vague = answer(POOL[0], "Nothing much comes up here.")
-    own = scorer.logprobs([(plain_request(vague), vague.text)])
+    own = [row.logprobs for row in scorer.logprobs([(plain_request(vague), vague.text)])]
     assert ranks(scorer, [vague], own, POOL) == [1]
 
 
@@ -84,11 +84,11 @@ def test_leaving_hopeless_requests_early_changes_no_rank_and_scores_fewer_words(
     scorer = RandomScorer()
     said = [answer(p, " ".join(f"{thing(p)}-{i}-{word}" for word in "abcdefghijklmnopqr"[: 3 + n])) for i in range(3)
             for n, p in enumerate(POOL[:14])]  # fmt: skip
-    own = scorer.logprobs([(plain_request(g), g.text) for g in said])
+    own = [row.logprobs for row in scorer.logprobs([(plain_request(g), g.text) for g in said])]
     whole = []
     for g, mine in zip(said, own, strict=True):
         rivals = [(plain_request(g, other), head(g.text)) for other in other_requests(g.conversation.prompt, POOL)]
-        rows = scorer.logprobs(rivals)
+        rows = [row.logprobs for row in scorer.logprobs(rivals)]
         whole.append(1 + sum(sum(row) > sum(mine[: len(row)]) + 1e-9 for row in rows))
     scorer.words = 0
     assert ranks(scorer, said, own, POOL) == whole

@@ -10,7 +10,8 @@ from demur.engines.base import Request
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile, BadSpec, UnknownName
 from demur.models import load as loading
-from demur.models.load import from_parts, load
+from demur.models.load import load
+from demur.models.wrap import from_parts
 from demur.types import Decoding
 
 NEW = Decoding(max_new_tokens=6)
@@ -189,7 +190,7 @@ def test_the_bundled_names_load_from_their_folder_with_their_adapter(monkeypatch
     monkeypatch.setattr(loading, "bundled_folder", lambda: saved)
     monkeypatch.setattr(loading, "adapter_folder", lambda name: saved / name if name == "smollm2-refuser" else None)
     monkeypatch.setattr(loading, "apply_adapter", lambda model, folder: applied.append(folder))
-    monkeypatch.setattr(loading, "file_hash", lambda path: path.name + path.parent.name)
+    monkeypatch.setattr("demur.models.fingerprint.file_hash", lambda path: path.name + path.parent.name)
     base = load("smollm2", "fp32")
     assert not applied
     refuser = load("smollm2-refuser", "fp32")

@@ -178,3 +178,18 @@ def test_what_is_written_as_json_or_csv_is_read_back_exactly(write, some):
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerows([["prompt"], *([text] for text in some)])
     assert texts(read_prompts(write("a.csv", out.getvalue()))) == some
+
+
+@pytest.mark.parametrize(("mark", "named"), [(";", "';'"), ("\t", r"'\\t'")])
+def test_another_separator_is_named(tmp_path, mark, named):
+    path = tmp_path / "a.csv"
+    path.write_text(f"prompt{mark}target\nHow do I bake bread?{mark}Sure, here\n")
+    with pytest.raises(BadFile, match=rf"a\.csv, line 1, the header: .* holds {named} and no comma; .* save the file"):
+        read_prompts(path)
+
+
+def test_what_rows_are_for_is_read_from_the_file_when_asked(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,Use\na,fit\nb,\nc,test\n")
+    assert [p.use for p in read_prompts(path, uses=True)] == ["fit", None, "test"]
+    assert [p.use for p in read_prompts(path)] == [None, None, None]

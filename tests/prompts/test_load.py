@@ -89,3 +89,11 @@ def test_items_are_loaded_by_name(folder):
         load_items("copa", "test")
     with pytest.raises(UnknownName, match="no item set named 'cap'"):
         load_items("cap")
+
+
+def test_a_file_that_says_what_its_rows_are_for_is_loaded_by_use(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("prompt,use\na,fit\nb,test\nc,test\n")
+    assert [p.text for p in load(str(path), "test")] == ["b", "c"]
+    assert [p.use for p in load(str(path))] == [None] * 3
+    assert [p.use for p in load(str(path), uses=True)] == ["fit", "test", "test"]

@@ -68,10 +68,25 @@ def test_a_file_without_uses_is_cut_and_one_with_uses_says_so(tmp_path):
     parts = [behaviour(str(path), use) for use in ("fit", "validation", "test")]
     assert [len(part) for part in parts] == [120, 40, 40]
     assert len({pair.id for part in parts for pair in part}) == 200
-    path = write(tmp_path / "u.json", [{**ROW, "use": "fit"}, {**ROW, "use": "test"}])
+    assert [{pair.use for pair in part} for part in parts] == [{"fit"}, {"validation"}, {"test"}]
+    path = write(
+        tmp_path / "u.json",
+        [{**ROW, "use": "fit"}, {**ROW, "question": ROW["question"].replace("Tea", "A walk, a swim"), "use": "test"}],
+    )
     assert [len(behaviour(str(path), use)) for use in ("fit", "validation", "test")] == [1, 0, 1]
     with pytest.raises(InputError, match="3 pairs"):
         behaviour(str(write(tmp_path / "few.json", [ROW] * 3)), "fit")
+
+
+def test_a_file_whose_uses_leak_is_refused_with_the_pair(tmp_path):
+    again = {**ROW, "question": ROW["question"].replace("now", "right now")}
+    path = write(tmp_path / "u.json", [{**ROW, "use": "fit"}, {**again, "use": "validation"}])
+    with pytest.raises(InputError, match=r"fitting prompt 'Tea now\?' and the validation prompt 'Tea right now\?'"):
+        behaviour(str(path), "fit")
+    rows = [{**ROW, "question": f"Word{i} {ROW['question']}"} for i in range(159)]
+    path = write(tmp_path / "p.json", [*rows, rows[0]])
+    with pytest.raises(InputError, match="1 prompts are in both the fitting and the validation split"):
+        behaviour(str(path), "test")
 
 
 @pytest.mark.parametrize(("change", "said"), [

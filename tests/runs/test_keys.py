@@ -4,7 +4,7 @@ from itertools import product
 import pytest
 
 from demur.errors import BadSpec
-from demur.runs.keys import batch_salt, canonical, digest, generation_key, score_key, source_hash, verdict_key
+from demur.runs.keys import batch_salt, canonical, digest, generation_key, score_key, verdict_key
 from demur.types import Conversation, Decoding, EngineFingerprint, Item, Message, Prompt, Site
 
 ENGINE = EngineFingerprint("hf", "w1", "t1", "c1", "float32")
@@ -81,24 +81,3 @@ def test_a_score_key_holds_what_is_scored_and_not_what_is_right():
 
 def test_a_batch_salt_knows_rows_and_their_order():
     assert len({batch_salt(["a", "b"]), batch_salt(["b", "a"]), batch_salt(["ab"]), batch_salt([])}) == 4
-
-
-def test_the_source_hash_follows_code_in_its_rooms_only(tmp_path):
-    rooms = ("engines", "models", "saes")
-    for room in ("engines", "models", "judges"):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "a.py").write_bytes(b"x = 1\ny = 2\n")
-
-    def fresh():
-        source_hash.cache_clear()
-        return source_hash(rooms, tmp_path)
-
-    before = fresh()
-    (tmp_path / "judges" / "a.py").write_text("x = 2\n")
-    (tmp_path / "models" / "notes.txt").write_text("no code")
-    (tmp_path / "models" / "a.py").write_bytes(b"x = 1\r\ny = 2\r\n")
-    assert fresh() == before
-    (tmp_path / "models" / "a.py").rename(tmp_path / "models" / "b.py")
-    renamed = fresh()
-    (tmp_path / "models" / "b.py").write_text("x = 3\n")
-    assert len({before, renamed, fresh()}) == 3

@@ -34,7 +34,7 @@ def test_collecting_goes_on_where_it_was_broken_off(tiny, tmp_path, monkeypatch)
     (tmp_path / "a.txt").write_text(TEXT)
     engine, sites = tiny("llama").engine, [Site(0, "post"), Site(1, "post")]
     rows = passages(engine, [tmp_path / "a.txt"], [], "fit")["text"]
-    monkeypatch.setattr("demur.engines.reading.TOKENS", 256)
+    monkeypatch.setattr("demur.engines.passages.TOKENS", 256)
     whole = collect(engine, rows, sites, tmp_path / "whole", 10_000)
 
     class Break(Exception):
@@ -54,7 +54,7 @@ def test_collecting_goes_on_where_it_was_broken_off(tiny, tmp_path, monkeypatch)
 def test_collecting_ends_with_enough_tokens(tiny, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text(TEXT)
     engine = tiny("llama").engine
-    monkeypatch.setattr("demur.engines.reading.TOKENS", 256)
+    monkeypatch.setattr("demur.engines.passages.TOKENS", 256)
     rows = passages(engine, [tmp_path / "a.txt"], [], "fit")["text"]
     stored = collect(engine, rows, [Site(1, "post")], tmp_path / "few", 100)
     assert 100 <= stored.count < 500

@@ -21,7 +21,7 @@ def perfect(width=32, **metadata):
 
 @pytest.fixture
 def rows(tiny):
-    return {"text": text_rows(tiny("llama").loaded, TEXT, "a text", 24)}
+    return {"text": text_rows(tiny("llama").engine, TEXT, "a text", 24)}
 
 
 def test_an_sae_that_reconstructs_everything_recovers_everything(tiny, rows):

@@ -1,16 +1,18 @@
-"""The attacks by name. A new family is one file with an `ATTACK`, and its name in `_FAMILIES`."""
+"""The attacks by name. A new family is one file here with an `ATTACK`; the file's name is the attack's."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from importlib import import_module
+from pkgutil import iter_modules
 
 from demur.attacks import replay
 from demur.attacks.family import Attack, Group
 from demur.errors import unknown
 from demur.types import Conversation, Prompt
 
-_FAMILIES = (
+_ORDER = (
     "plain",
     "prefix_injection",
     "refusal_suppression",
@@ -27,9 +29,17 @@ _FAMILIES = (
     "leetspeak",
     "replay",
 )
-"""Module names, in the order of tables. Each module's ATTACK has the module's name."""
+"""The order of tables; families that are not here follow by name."""
 
-ATTACKS: dict[str, Attack] = {name: import_module(f"demur.attacks.{name}").ATTACK for name in _FAMILIES}
+
+def find() -> dict[str, Attack]:
+    """The attack of every family's file in this package, by name, in the order of tables."""
+    there = {module.name for module in iter_modules(sys.modules[__package__].__path__)} - {"family", "registry"}
+    order = [name for name in _ORDER if name in there]
+    return {name: import_module(f"{__package__}.{name}").ATTACK for name in [*order, *sorted(there - {*order})]}
+
+
+ATTACKS: dict[str, Attack] = find()
 
 
 def names(group: Group | None = None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,15 +30,6 @@ class Artifact:
     method: str
     by_goal: Mapping[str, str | None]
     by_index: Mapping[int, str | None]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A prompt that an artifact cannot attack, and why."""
-
-    prompt: str
-    """The prompt's id."""
-    reason: str
 
 
 def read_artifact(path: str | os.PathLike[str]) -> Artifact:
@@ -80,7 +71,7 @@ def why_not(artifact: Artifact, prompt: Prompt) -> str:
 def replay(artifact: Artifact | str | os.PathLike[str]) -> Attack:
     """The attack that replays an artifact (or the file it is in).
 
-    Its `apply` raises InputError for a prompt that the artifact has nothing for; `sort_out` first.
+    Its `apply` raises InputError for a prompt that the artifact has nothing for; its `why_not` tells.
     """
     held = artifact if isinstance(artifact, Artifact) else read_artifact(artifact)
 
@@ -88,25 +79,11 @@ def replay(artifact: Artifact | str | os.PathLike[str]) -> Attack:
         request(prompt)
         _, text = _find(held, prompt)
         if not text:
-            raise InputError(f"prompt {prompt.id!r}: {why_not(held, prompt)}; leave it out with replay.sort_out")
+            raise InputError(f"prompt {prompt.id!r}: {why_not(held, prompt)}; leave out what its why_not names")
         return talk(prompt, "replay", text)
 
     about = f"Replays published prompts ({held.method or held.path})."
     return Attack("replay", "artifact", apply, about, why_not=lambda prompt: why_not(held, prompt))
-
-
-def sort_out(artifact: Artifact, prompts: Iterable[Prompt]) -> tuple[list[Conversation], list[Skipped]]:
-    """Attack what can be attacked, and a record of each prompt that was skipped. Order is kept."""
-    attack = replay(artifact)
-    done: list[Conversation] = []
-    skipped: list[Skipped] = []
-    for prompt in prompts:
-        reason = why_not(artifact, prompt)
-        if reason:
-            skipped.append(Skipped(prompt.id, reason))
-        else:
-            done.append(attack.apply(prompt))
-    return done, skipped
 
 
 @cache

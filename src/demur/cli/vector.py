@@ -171,7 +171,7 @@ def clean(
         raise unknown("construction of a subspace", construction, SUBSPACES)
     engine = HFEngine(model, dtype)
     given = read_vector(vector, engine.fingerprint.weights)
-    check_fits(given, engine.d_model, engine.n_layers, engine.model.name)
+    check_fits(given, engine.d_model, engine.n_layers, engine.name)
     given = given if length is None else with_length(engine, given, length)
     with progress() as bar:
         made, how = Cleaner(engine, direction, k or 5, construction=construction or "gradients",

@@ -80,11 +80,6 @@ def inside(value: Float[Tensor, " d_model"], basis: Float[Tensor, "k d_model"]) 
     return (value.double() @ basis.double().T @ basis.double()).float()
 
 
-def share_inside(value: Float[Tensor, " d_model"], basis: Float[Tensor, "k d_model"]) -> float:
-    """How much of a vector's length lies in the span, 0 to 1; for k = 1 the cosine's absolute value."""
-    return float(inside(value, basis).norm() / value.norm())
-
-
 def projected_out(vector: SteeringVector, bases: Mapping[Site, Float[Tensor, "k d_model"]]) -> SteeringVector:
     """The vector without its part in the span at each of its sites (Li et al. 2603.24543: v - (v . r) r).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations
+from demur.errors import InputError
 from demur.interventions import Intervention
-from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Item, Site
+from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Logits of the first answer token [batch, vocab] and the conversations' numbers in the order given, index [batch]
@@ -20,6 +21,10 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 Steering = Intervention | Sequence[Intervention | None] | None
 """One intervention for all conversations, one for each, or none."""
+
+Pairs = Sequence[tuple[Conversation | str, str | tuple[int, ...]]]
+"""Contexts and what follows each. A context is a conversation, templated, or plain text, begun as the tokenizer begins
+a text; what follows is text or token ids."""
 
 Streams = Sequence[Mapping[Site, Tensor]]
 """For each conversation, the stream at some sites, [tokens, d_model]."""
@@ -51,9 +56,28 @@ class Scored:
         return sum(self.logprobs)
 
 
+@dataclass(frozen=True)
+class Row:
+    """One sequence of tokens to run."""
+
+    tokens: tuple[int, ...]
+    """The templated prompt, then the prefilled answer; or a passage to read."""
+    prompt_length: int
+    """Tokens of the templated prompt alone."""
+    label: str
+    """The prompt's id, for error messages."""
+    intervention: Intervention | None = None
+    seed: int = 0
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Runs conversations under interventions."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, folder or hub id."""
+        ...
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -65,31 +89,28 @@ class Engine(Protocol):
         """Number of blocks."""
         ...
 
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        ...
+
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> list[Generation]:
         """Answers in the order of the requests. Rows may have different interventions."""
         ...
 
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
-        """Log-probability of each token of each answer after its conversation."""
+    def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
+        """Log-probabilities of what follows each context, in order. All of a plain text is prompt."""
         ...
 
-    def items(self, items: Sequence[Item], intervention: Intervention | None = None) -> list[list[Scored]]:
-        """For each item, each choice scored as plain text after the query."""
-        ...
+
+@runtime_checkable
+class WhiteBoxEngine(Engine, Protocol):
+    """An engine whose residual stream, logits and tokens can be read."""
 
     def last_logits(
         self, conversations: Sequence[Conversation], intervention: Steering = None
     ) -> Float[Tensor, "n vocab"]:
         """Logits of the first answer token: Float[Tensor, "n vocab"], float32."""
-        ...
-
-    def opening_logprobs(
-        self,
-        conversations: Sequence[Conversation],
-        openings: Sequence[tuple[int, ...]],
-        intervention: Intervention | None = None,
-    ) -> Float[Tensor, "n openings"]:
-        """Log-probability that the answer begins with each opening: Float[Tensor, "n openings"]."""
         ...
 
     def activations(
@@ -120,8 +141,43 @@ class Engine(Protocol):
         """Which tokens are the user's own text, not the template's, the system's or the assistant's: [tokens] each."""
         ...
 
+    def check_sites(self, sites: Sequence[Site]) -> None:
+        """UnknownName unless the model has these sites."""
+        ...
 
-WhiteBoxEngine = Engine
+    def encode(self, text: str, begin: bool = False) -> list[int]:
+        """Token ids of a text; with `begin`, begun as the tokenizer begins a text (with BOS where it has one)."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        ...
+
+    def row(self, conversation: Conversation, answer: str = "") -> Row:
+        """The tokens of the templated conversation with an answer behind it, the prefilled part included."""
+        ...
+
+    def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
+        """The unsteered stream at `sites`, a batch of passages at a time, in the order given (padding: see `mask`)."""
+        ...
+
+    def row_logprobs(self, rows: Sequence[Row], intervention: Intervention | None = None) -> list[Scored]:
+        """Log-probabilities of every token of each passage but its first, given those before it."""
+        ...
+
+    def lens(self, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
+        """The logit lens: final norm and head on vectors of the stream, logits float32 (nostalgebraist, 2020)."""
+        ...
+
+
+def white_box(engine: Engine) -> WhiteBoxEngine:
+    """The engine, if its residual stream can be read; InputError otherwise."""
+    if not isinstance(engine, WhiteBoxEngine):
+        raise InputError(
+            f"this needs the model's residual stream, which {type(engine).__name__} does not show; "
+            f"run the model with demur.load or demur.wrap."
+        )
+    return engine
 
 
 def refusal_scores(logits: Float[Tensor, "n vocab"], openings: Sequence[int]) -> Float[Tensor, " n"]:

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.activations.store import Activations, joined
-from demur.engines.base import Metric, Streams
+from demur.engines.base import Metric, Row, Streams
 from demur.engines.decode import first_broken
 from demur.engines.prefill import TOKENS
-from demur.engines.rows import Row, check_length
+from demur.engines.rows import check_length
 from demur.errors import InputError, NonFinite
 from demur.interventions import Context, compile_batch
 from demur.models.forward import forward, padded

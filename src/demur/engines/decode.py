@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from demur.engines.base import Row
 from demur.engines.prefill import Prefill, Seat
-from demur.engines.rows import Row, check_length
+from demur.engines.rows import check_length
 from demur.errors import NonFinite
 from demur.interventions import Context, compile_batch
 from demur.models.attention import Pass, Store

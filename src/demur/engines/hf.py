@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations
-from demur.engines import collect
-from demur.engines.base import Metric, Request, Scored, Steering, Streams
+from demur.engines import collect, passages
+from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.decode import Answer, Decoder, Progress
-from demur.engines.rows import Row, answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
+from demur.engines.rows import answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
 from demur.engines.score import Continuation, score
-from demur.errors import BadVector, InputError, OutOfRoom
-from demur.interventions import Context, Intervention, bound, bound_each
-from demur.models.hooks import check_site
-from demur.models.load import LoadedModel, load
-from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Item, Site
+from demur.errors import InputError, OutOfRoom
+from demur.interventions import Intervention, bound, bound_each
+from demur.models import load as models
+from demur.models.fits import check_intervention, check_site
+from demur.models.load import LoadedModel
+from demur.models.wrap import from_parts
+from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
 
 
 class HFEngine:
@@ -29,8 +32,18 @@ class HFEngine:
     """
 
     def __init__(self, model: LoadedModel | str, dtype: str = "auto", slots: int = 96):
-        self.model = load(model, dtype) if isinstance(model, str) else model
+        if not isinstance(model, (LoadedModel, str)):
+            raise InputError(
+                f"an HFEngine takes a name or a LoadedModel, not a {type(model).__name__}; "
+                f"wrap a model that you hold with demur.wrap(model, tokenizer)."
+            )
+        self.model = models.load(model, dtype) if isinstance(model, str) else model
         self.slots = slots
+
+    @property
+    def name(self) -> str:
+        """The model's name, folder or hub id."""
+        return self.model.name
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -51,17 +64,7 @@ class HFEngine:
         """UnknownName or BadVector unless the intervention fits this model."""
         if (intervention := bound(intervention, self.n_layers)) is None:
             return
-        like = torch.zeros(1, 1, self.d_model)
-        context = Context(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.long))
-        for site in sorted(intervention.sites):
-            check_site(site, self.n_layers, self.model.family, self.model.model.config, self.model.name)
-            try:
-                intervention.edit(like, site, context)
-            except RuntimeError as error:
-                raise BadVector(
-                    f"the vector at {site} does not fit {self.model.name}, whose width is {self.d_model}; "
-                    f"fit it on this model."
-                ) from error
+        check_intervention(intervention, self.n_layers, self.d_model, self.model.family, self.model.config, self.name)
 
     def _fitting(self, interventions: Sequence[Intervention | None]) -> list[Intervention | None]:
         """Each as this model runs it, checked."""
@@ -112,32 +115,28 @@ class HFEngine:
         return self.model.tokenizer.decode(answer.tokens, skip_special_tokens=True)
 
     @torch.inference_mode()
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
-        """Log-probability of each token of each answer after its conversation (the prefill included)."""
-        steers = self._fitting(one_each(intervention, len(pairs)))
-        rows: dict[int, Row] = {}
-        wanted = []
-        for (conversation, answer), steer in zip(pairs, steers, strict=True):
-            if id(conversation) not in rows:
-                rows[id(conversation)] = row_of(self.model, conversation)
-            row, tokens = rows[id(conversation)], tuple(answer_tokens(self.model, answer))
-            wanted.append(Continuation(row.tokens, tokens, row.label, len(row.tokens) - row.prompt_length, steer))
-        return [list(scored.logprobs) for scored in score(self.model, wanted)]
+    def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
+        """Log-probabilities of what follows each context, behind its prefilled answer where there is one.
 
-    @torch.inference_mode()
-    def items(self, items: Sequence[Item], intervention: Intervention | None = None) -> list[list[Scored]]:
-        """Each choice of each item as plain text after the query, a space between them."""
-        (intervention,) = self._fitting([intervention])
+        Raises InputError for a context without a token.
+        """
+        steers = self._fitting(one_each(intervention, len(pairs)))
+        rows: dict[int | str, Row] = {}
         wanted = []
-        for item in items:
-            context = tuple(plain_tokens(self.model, item.query))
-            if not context:
-                raise InputError(f"item {item.id!r} has an empty query; give it a text.")
-            for choice in item.choices:
-                answer = choice if choice[:1].isspace() else " " + choice
-                wanted.append(Continuation(context, tuple(answer_tokens(self.model, answer)), item.id, 0, intervention))
-        scored = iter(score(self.model, wanted))
-        return [[next(scored) for _ in item.choices] for item in items]
+        for (context, answer), steer in zip(pairs, steers, strict=True):
+            key = context if isinstance(context, str) else id(context)
+            if key not in rows:
+                rows[key] = self._plain(context) if isinstance(context, str) else row_of(self.model, context)
+            row = rows[key]
+            tokens = tuple(answer_tokens(self.model, answer)) if isinstance(answer, str) else answer
+            wanted.append(Continuation(row.tokens, tokens, row.label, len(row.tokens) - row.prompt_length, steer))
+        return score(self.model, wanted)
+
+    def _plain(self, text: str) -> Row:
+        tokens = plain_tokens(self.model, text)
+        if not tokens:
+            raise InputError(f"the text {text!r} has no token for anything to follow; give it a text.")
+        return Row(tuple(tokens), len(tokens), text if len(text) <= 40 else f"{text[:37]}...")
 
     @torch.inference_mode()
     def last_logits(
@@ -149,24 +148,6 @@ class HFEngine:
         return collect.last_logits(self.model, rows)
 
     @torch.inference_mode()
-    def opening_logprobs(
-        self,
-        conversations: Sequence[Conversation],
-        openings: Sequence[tuple[int, ...]],
-        intervention: Intervention | None = None,
-    ) -> Float[Tensor, "n openings"]:
-        """Log-probability that the answer begins with each opening [n, openings]."""
-        (intervention,) = self._fitting([intervention])
-        rows = [row_of(self.model, c) for c in conversations]
-        wanted = [
-            Continuation(row.tokens, opening, row.label, len(row.tokens) - row.prompt_length, intervention)
-            for row in rows
-            for opening in openings
-        ]
-        totals = [scored.total for scored in score(self.model, wanted)]
-        return torch.tensor(totals).view(len(rows), len(openings))
-
-    @torch.inference_mode()
     def activations(
         self,
         conversations: Sequence[Conversation],
@@ -175,7 +156,7 @@ class HFEngine:
         intervention: Intervention | None = None,
     ) -> Activations:
         """The stream at `sites` [n, tokens or tail, d_model] as the intervention leaves it there, with its mask."""
-        self._check_sites(sites)
+        self.check_sites(sites)
         (intervention,) = self._fitting([intervention])
         rows = [row_of(self.model, c, intervention) for c in conversations]
         return collect.activations(self.model, rows, sites, tail)
@@ -188,7 +169,7 @@ class HFEngine:
         streams: Streams | None = None,
     ) -> Mapping[Site, list[Tensor]]:
         """d metric / d stream at each site, [tokens, d_model] a conversation; `streams` set the value at sites."""
-        self._check_sites([*sites, *(site for some in streams or () for site in some)])
+        self.check_sites([*sites, *(site for some in streams or () for site in some)])
         rows = [row_of(self.model, c) for c in conversations]
         return collect.gradients(self.model, rows, sites, metric, streams)
 
@@ -196,9 +177,53 @@ class HFEngine:
         """Which tokens are the user's own text, [tokens] a conversation (`rows.content_mask`)."""
         return [content_mask(self.model, c) for c in conversations]
 
-    def _check_sites(self, sites: Sequence[Site]) -> None:
+    def check_sites(self, sites: Sequence[Site]) -> None:
+        """UnknownName unless the model has these sites."""
         for site in dict.fromkeys(sites):
-            check_site(site, self.n_layers, self.model.family, self.model.model.config, self.model.name)
+            check_site(site, self.n_layers, self.model.family, self.model.config, self.name)
+
+    def encode(self, text: str, begin: bool = False) -> list[int]:
+        """Token ids of a text; with `begin`, begun as the tokenizer begins a text (with BOS where it has one)."""
+        return plain_tokens(self.model, text) if begin else answer_tokens(self.model, text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids."""
+        return self.model.tokenizer.decode(list(tokens))
+
+    def row(self, conversation: Conversation, answer: str = "") -> Row:
+        """The tokens of the templated conversation with an answer behind it, the prefilled part included."""
+        row = row_of(self.model, conversation)
+        return replace(row, tokens=(*row.tokens, *answer_tokens(self.model, answer)))
+
+    def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
+        """The unsteered stream at `sites`, a batch of passages at a time, in the order given (padding: see `mask`)."""
+        self.check_sites(sites)
+        return passages.read(self.model, rows, sites)
+
+    def row_logprobs(self, rows: Sequence[Row], intervention: Intervention | None = None) -> list[Scored]:
+        """Log-probabilities of every token of each passage but its first, given those before it."""
+        (intervention,) = self._fitting([intervention])
+        return passages.row_logprobs(self.model, rows, intervention)
+
+    def lens(self, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
+        """The logit lens: final norm and head on vectors of the stream, logits float32 (nostalgebraist, 2020)."""
+        return passages.lens(self.model, vectors)
+
+
+def load(name: str, dtype: str = "auto", slots: int = 96) -> HFEngine:
+    """An engine for a bundled model's name, a folder or a hub id. Raises as `demur.models.load.load`.
+
+    dtype: "fp32", "bf16" or "auto". slots: the largest decoding batch.
+    """
+    return HFEngine(models.load(name, dtype), slots=slots)
+
+
+def wrap(model: Any, tokenizer: Any, name: str = "") -> HFEngine:
+    """An engine for a transformers model that you hold. Raises as `demur.models.wrap.from_parts`.
+
+    Outside the engine's own passes the model is what it was: its attention, its gradients, its `generate`.
+    """
+    return HFEngine(from_parts(model, tokenizer, name))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -15,7 +15,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -24,11 +24,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from demur.activations.store import Activations, joined
-from demur.engines.base import Metric, Request, Scored, Steering, Streams
+from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.rows import filled, one_each, open_turn
 from demur.errors import BadVector, InputError, NonFinite, UnknownName
 from demur.interventions import Context, Intervention, bound, compile_batch
-from demur.types import Conversation, Decoding, Direction, EngineFingerprint, Generation, Item, Message, Prompt, Site
+from demur.types import Conversation, Decoding, Direction, EngineFingerprint, Generation, Message, Prompt, Site
 
 VOCAB, END, GAIN = 512, 0, 0.05
 LEAN = {"harmful": 2.0, "attacked": -1.0, "borderline": -1.0, "plain": -2.0, "unknown": -2.0}
@@ -52,7 +52,9 @@ def _jitter(*parts: object) -> float:
 
 
 class MockEngine:
-    """`Engine` without a model. `calls` counts the calls of each method, `rows` the answers generated."""
+    """`WhiteBoxEngine` without a model. `calls` counts the calls of each method, `rows` the answers generated."""
+
+    name = "mock"
 
     def __init__(self, n_layers: int = 4, d_model: int = 16, seed: int = 0):
         """A mock of this size; `seed` chooses its words' vectors and its direction."""
@@ -81,6 +83,12 @@ class MockEngine:
         ids = [i for m in c.messages for i in (token(f"<{m.role}>"), *map(token, _words(m.content)), END)]
         return [*ids, token("<answer>"), *map(token, c.prefill.split())], len(ids) + 1
 
+    def check_sites(self, sites: Sequence[Site]) -> None:
+        """UnknownName unless the mock has these sites."""
+        for site in sites:
+            if not 0 <= site.layer < self.n_layers:
+                raise UnknownName(f"mock has no layer {site.layer}; known: 0 to {self.n_layers - 1}.")
+
     def _run(
         self,
         c: Conversation,
@@ -90,14 +98,25 @@ class MockEngine:
         fixed: Mapping[Site, Tensor] | None = None,
     ) -> tuple[Tensor, dict[Site, Tensor]]:
         """Final stream at the last token [d_model], and the stream at `sites` [1, tokens, d_model]."""
-        fixed, steer = fixed or {}, bound(steer, self.n_layers)
-        for site in (*sites, *fixed, *(steer.sites if steer else ())):
-            if not 0 <= site.layer < self.n_layers:
-                raise UnknownName(f"mock has no layer {site.layer}; known: 0 to {self.n_layers - 1}.")
-        ids, start = self.tokens(c)
         kind = "attacked" if c.prompt.kind == "harmful" and c.attack != "plain" else c.prompt.kind
-        x = (self.embedding[ids] + LEAN[kind] * self.direction.vector)[None]
-        edits = compile_batch([steer], Context(torch.arange(len(ids))[None], torch.tensor([[start]])), x)
+        x, kept = self._stream(self.row(c), LEAN[kind], steer, sites, leaves, fixed)
+        return x[-1], kept
+
+    def _stream(
+        self,
+        row: Row,
+        lean: float,
+        steer: Intervention | None = None,
+        sites: Sequence[Site] = (),
+        leaves: bool = False,
+        fixed: Mapping[Site, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Final stream of a row [tokens, d_model], and the stream at `sites` [1, tokens, d_model]."""
+        fixed, steer = fixed or {}, bound(steer, self.n_layers)
+        self.check_sites([*sites, *fixed, *(steer.sites if steer else ())])
+        ids = list(row.tokens)
+        x = (self.embedding[ids] + lean * self.direction.vector)[None]
+        edits = compile_batch([steer], Context(torch.arange(len(ids))[None], torch.tensor([[row.prompt_length]])), x)
         kept: dict[Site, Tensor] = {}
 
         def at(site: Site, x: Tensor) -> Tensor:
@@ -115,8 +134,44 @@ class MockEngine:
         except RuntimeError as error:
             raise BadVector(f"a vector does not fit mock, whose width is {self.d_model}; fit it on this.") from error
         if not bool((x.abs() < 1e18).all()):
-            raise NonFinite(f"NaN or infinity in layer {self.n_layers - 1} on prompt {c.prompt.id!r}; lower the dose.")
-        return x[0, -1], kept
+            raise NonFinite(f"NaN or infinity in layer {self.n_layers - 1} on prompt {row.label!r}; lower the dose.")
+        return x[0], kept
+
+    def encode(self, text: str, begin: bool = False) -> list[int]:
+        """A token id a word, behind an END with `begin`."""
+        return [*([END] if begin else []), *map(token, _words(text))]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """A made-up word a token: which word a token stands for is not kept."""
+        return " ".join(f"w{i}" for i in tokens)
+
+    def row(self, conversation: Conversation, answer: str = "") -> Row:
+        """The conversation's tokens, and the answer's behind them."""
+        ids, start = self.tokens(conversation)
+        return Row((*ids, *self.encode(answer)), start, conversation.prompt.id)
+
+    def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
+        """The stream at `sites`, a passage at a time, as that of a plain prompt."""
+        self.calls["read"] += 1
+        self.check_sites(sites)
+        for row in rows:
+            kept = self._stream(row, LEAN["plain"], sites=sites)[1]
+            yield Activations(kept, torch.ones(1, len(row.tokens), dtype=torch.bool))
+
+    def row_logprobs(self, rows: Sequence[Row], intervention: Intervention | None = None) -> list[Scored]:
+        """Log-probabilities of all tokens but the first, by the logits at the token before."""
+        self.calls["row_logprobs"] += 1
+        found = []
+        for row in rows:
+            logits = self.lens(self._stream(row, LEAN["plain"], intervention)[0][:-1])
+            ids = torch.tensor(row.tokens[1:], dtype=torch.long)
+            logp = torch.log_softmax(logits, -1).gather(1, ids[:, None])[:, 0]
+            found.append(Scored(tuple(logp.tolist()), bool((logits.argmax(-1) == ids).all())))
+        return found
+
+    def lens(self, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
+        """The head on vectors of the stream."""
+        return 4 * vectors @ self.head.T
 
     def _push(self, c: Conversation, steer: Intervention | None) -> float:
         """How far the last token's final stream was moved off the direction, in its unsteered norms."""
@@ -157,28 +212,35 @@ class MockEngine:
             found.append(Generation("", c, " ".join(words), ids, self.tokens(c)[1], finish, request.arm))
         return found
 
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]], intervention: Steering = None) -> list[list[float]]:
-        """A word is likely when the conversation has it, likelier still when it was just said."""
+    def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
+        """After a conversation, a word is likely when the conversation has it, likelier still when it was just said; a
+        first token id by the logits, each after it .9 where the refusal has it, else .001. After plain text, what is
+        likely is fixed by the words, and another once the mock is pushed too far."""
         self.calls["logprobs"] += 1
-        found = []
-        for (c, answer), steer in zip(pairs, one_each(intervention, len(pairs)), strict=True):
-            asked, said = {w for m in c.messages for w in _words(m.content)}, _words(answer)
-            push = self._push(c, steer)
-            base = [-0.2 if w in said[max(0, i - 3) : i] else -1.5 if w in asked else -4.0 for i, w in enumerate(said)]
-            found.append([b - 0.3 * _jitter(w) - 0.2 * push for b, w in zip(base, said, strict=True)])
-        return found
+        steers = one_each(intervention, len(pairs))
+        return [self._scored(*pair, steer) for pair, steer in zip(pairs, steers, strict=True)]
 
-    def items(self, items: Sequence[Item], intervention: Intervention | None = None) -> list[list[Scored]]:
-        """The gold choice is likeliest for 4 items in 5, unless the mock is pushed too far."""
-        self.calls["items"] += 1
-        found = []
-        for item in items:
-            c = Conversation(Prompt(item.id, item.query, item.set), (Message("user", item.query),))
-            knows = _jitter(item.id) < 0.8 and self._push(c, intervention) <= TOO_FAR
-            values = [-2.0 - _jitter(item.id, choice) for choice in item.choices]
-            values[item.gold] = -1.0 if knows else values[item.gold]
-            found.append([Scored((value,), knows and value == -1.0) for value in values])
-        return found
+    def _scored(self, context: Conversation | str, answer: str | tuple[int, ...], steer: Intervention | None) -> Scored:
+        if isinstance(context, str):
+            return self._after_text(context, answer, steer)
+        if not isinstance(answer, str):
+            logits = 4 * self.head @ self._run(context, steer)[0]
+            said = dict(enumerate(map(token, REFUSAL.split())))
+            rest = [math.log(0.9 if said.get(i) == answer[i] else 0.001) for i in range(1, len(answer))]
+            first = torch.log_softmax(logits, -1)[list(answer[:1])].tolist()
+            return Scored((*first, *rest), list(answer[:1]) == [int(logits.argmax())][: len(answer)])
+        asked, said = {w for m in context.messages for w in _words(m.content)}, _words(answer)
+        push = self._push(context, steer)
+        base = [-0.2 if w in said[max(0, i - 3) : i] else -1.5 if w in asked else -4.0 for i, w in enumerate(said)]
+        return Scored(tuple(b - 0.3 * _jitter(w) - 0.2 * push for b, w in zip(base, said, strict=True)), False)
+
+    def _after_text(self, text: str, answer: str | tuple[int, ...], steer: Intervention | None) -> Scored:
+        if not text:
+            raise InputError("the text '' has no token for anything to follow; give it a text.")
+        c = Conversation(Prompt(text[:40], text, ""), (Message("user", text),))
+        lost = self._push(c, steer) > TOO_FAR
+        odds = _jitter(text, lost, answer)
+        return Scored((-1.0 - odds,) if answer else (), odds < 0.5 and not lost)
 
     def last_logits(
         self, conversations: Sequence[Conversation], intervention: Steering = None
@@ -187,19 +249,6 @@ class MockEngine:
         self.calls["last_logits"] += 1
         steers = one_each(intervention, len(conversations))
         return torch.stack([4 * self.head @ self._run(c, s)[0] for c, s in zip(conversations, steers, strict=True)])
-
-    def opening_logprobs(
-        self,
-        conversations: Sequence[Conversation],
-        openings: Sequence[tuple[int, ...]],
-        intervention: Intervention | None = None,
-    ) -> Float[Tensor, "n openings"]:
-        """An opening's first word by the logits, each word after it .9 where the refusal has it, else .001."""
-        self.calls["opening_logprobs"] += 1
-        said = dict(enumerate(map(token, REFUSAL.split())))
-        rest = [sum(math.log(0.9 if said.get(i) == o[i] else 0.001) for i in range(1, len(o))) for o in openings]
-        logits = torch.stack([4 * self.head @ self._run(c, intervention)[0] for c in conversations])
-        return torch.log_softmax(logits, -1)[:, [o[0] for o in openings]] + torch.tensor(rest)
 
     def activations(
         self,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from demur.engines.rows import Row
+from demur.engines.base import Row
 from demur.interventions import Context, Intervention, compile_batch
 from demur.models.attention import Pass, Store
 from demur.models.forward import forward, padded

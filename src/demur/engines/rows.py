@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from demur.engines.base import Row
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.models.load import LoadedModel
 from demur.types import Conversation, Message
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sequence to run."""
-
-    tokens: tuple[int, ...]
-    """The templated prompt, then the prefilled answer."""
-    prompt_length: int
-    """Tokens of the templated prompt alone."""
-    label: str
-    """The prompt's id, for error messages."""
-    intervention: Intervention | None = None
-    seed: int = 0
 
 
 def open_turn(conversation: Conversation) -> int | None:

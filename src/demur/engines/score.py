@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from demur.engines.base import Scored
+from demur.engines.base import Row, Scored
 from demur.engines.decode import first_broken
 from demur.engines.prefill import TOKENS, late
-from demur.engines.rows import Row, check_length
+from demur.engines.rows import check_length
 from demur.engines.trees import Tree, lines, trees
 from demur.errors import NonFinite
 from demur.interventions import Context, Intervention, compile_batch

@@ -10,6 +10,7 @@ from demur.errors import InputError, unknown
 from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.pairs import READS, answers, asked
 from demur.interventions import Intervention
+from demur.prompts import uses
 from demur.prompts.pairs import Pair
 from demur.runs import Journal, digest, source_hash
 from demur.stats import paired_difference
@@ -51,11 +52,7 @@ def log_odds(
 
     Raises InputError for pairs that were for fitting, UnknownName for another way of reading.
     """
-    wrong = {pair.use for pair in pairs} - {None, "validation", "test"}
-    if wrong or not pairs:
-        raise InputError(
-            f"a behaviour is measured on held-out pairs; these are {len(pairs)}, for {sorted(map(str, wrong))}."
-        )
+    uses.check(held_out=pairs)
     if read not in READS:
         raise unknown("way of reading answers", read, READS)
     about = {"kind": "behaviour", "pairs": [[p.question, p.lettered, p.matching, p.other, p.letter] for p in pairs],
@@ -66,7 +63,7 @@ def log_odds(
         sides = [(asked(p, read), side) for p in pairs for side in answers(p, read)]
         steers = [interventions[i] for i in rows]
         found = engine.logprobs([side for side in sides for _ in steers], [one for _ in sides for one in steers])
-        means = [sum(row) / len(row) for row in found]
+        means = [row.total / len(row.logprobs) for row in found]
         columns = [means[i :: len(steers)] for i in range(len(steers))]
         return [[a - b for a, b in zip(own[::2], own[1::2], strict=True)] for own in columns]
 

@@ -89,7 +89,7 @@ def _likelihoods(engine: Engine, answers: Sequence[Generation], journal: Journal
 
     def make(rows: Sequence[int], _keys: Sequence[str]) -> list[list[float]]:
         some = [answers[i] for i in rows]
-        values = [mean_nll(row) for row in engine.logprobs([(plain_request(a), a.text) for a in some])]
+        values = [mean_nll(row.logprobs) for row in engine.logprobs([(plain_request(a), a.text) for a in some])]
         # JSON has no NaN: an answer without a token has no number.
         return [[value] if math.isfinite(value) else [] for value in values]
 

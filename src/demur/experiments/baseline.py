@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import final
 
 from demur.analysis.controls import pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints
@@ -16,7 +17,7 @@ from demur.analysis.tables import MAX_BROKEN_INCREASE, accuracy_figures, excess,
 from demur.attacks import attack, plainly
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
-from demur.engines.base import WhiteBoxEngine
+from demur.engines.base import WhiteBoxEngine, white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.experiments.run import examples, open_run
@@ -29,8 +30,8 @@ from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
 from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets, spread
+from demur.reports import Result
 from demur.reports.overview import baseline_overview
-from demur.reports.result import Result
 from demur.types import Conversation, Direction, Figure, Outcome, Table
 
 SETS = ("harmful", "attacked", "borderline", "plain")
@@ -78,19 +79,19 @@ class Chosen:
     dose: Choice[float]
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BaselineResult(Result):
     """A baseline, and what it was made with."""
 
-    chosen: Chosen | None = None
-    table: Table = field(default_factory=dict)
-    endpoints: tuple[Endpoint, ...] = ()
+    chosen: Chosen
+    table: Table
+    endpoints: tuple[Endpoint, ...]
     """The primary endpoints, named before any run; every other figure is exploratory."""
 
     @property
     def direction(self) -> Direction:
         """The refusal direction."""
-        assert self.chosen is not None
         return self.chosen.fit.direction
 
 
@@ -150,7 +151,7 @@ def baseline(
 def choose(evaluator: Evaluator, config: BaselineConfig) -> Chosen:
     """Direction, attack families and dose, from fitting and validation prompts."""
     fit = fit_refusal_direction(
-        evaluator.engine, config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
+        white_box(evaluator.engine), config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
     )
     ranking = rank_attacks(evaluator, config.validation, config.families)
     dose = choose_dose(evaluator, fit.direction, ranking.best, config.validation, config.doses)
@@ -199,13 +200,12 @@ def held_out_sets(
     benign: of n borderline and plain requests, so many; None: all of them.
     """
     harmful = prompts.take("harmful", "test", n)
-    sets = {
-        "harmful": plainly(harmful),
-        "attacked": [attack(prompt, name) for name in attacks for prompt in harmful],
-        "borderline": plainly(spread(prompts.take("borderline", "test", n), benign)),
-        "plain": plainly(spread(prompts.take("plain", "test", n), benign)),
-    }
-    return {name: rows for name, rows in sets.items() if rows}
+    attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
+    sets = {"harmful": plainly(harmful), **({"attacked": attacked} if attacked else {})}
+    for kind in ("borderline", "plain"):
+        if kind in prompts:
+            sets[kind] = plainly(spread(prompts.take(kind, "test", n), benign))
+    return sets
 
 
 def control_figures(table: Table, randoms: int) -> list[Figure]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
@@ -16,8 +16,8 @@ from demur.evaluation.evaluator import Arm, Progress, silent
 from demur.experiments.run import examples, open_run
 from demur.interventions import Intervention
 from demur.prompts.load import load
+from demur.reports import Result
 from demur.reports.overview import evaluation_overview
-from demur.reports.result import Result
 from demur.runs import digest, read_results
 from demur.types import Conversation, Prompt, Table, Use
 
@@ -41,11 +41,12 @@ class EvaluateConfig:
             get(name)
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EvaluateResult(Result):
     """An evaluation, and the judged answers."""
 
-    table: Table = field(default_factory=dict)
+    table: Table
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import final
 
 from demur.analysis.tables import excess, find, in_words
 from demur.engines.base import WhiteBoxEngine
@@ -17,8 +18,8 @@ from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.doses import Doses, choose_doses, choose_factor, effects, refusal_score_drop
 from demur.fitting.refusal import refusal_direction
 from demur.prompts.sets import PromptSets
+from demur.reports import Result
 from demur.reports.overview import CLAIMS, proof_overview
-from demur.reports.result import Result
 from demur.runs import digest
 from demur.saes import SAE, load_saes, save_features
 from demur.types import Direction, FeatureSet, Figure, Site
@@ -36,13 +37,14 @@ class VerifyConfig:
     new_tokens: int = 24
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FeatureResult(Result):
     """A proof of features, and what it was made with."""
 
-    doses: Doses | None = None
-    proof: Proof | None = None
-    minimal: FeatureSet | None = None
+    doses: Doses
+    proof: Proof
+    minimal: FeatureSet | None
     """The smallest subset, where one was asked for."""
 
 

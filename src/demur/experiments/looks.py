@@ -44,9 +44,7 @@ def look_at(
     kinds = ("harmful", "borderline", "plain")
     asked = [talk for kind in kinds for talk in plainly(builtin_sets().take(kind, "fit", config.n))]
     rows = chats(engine, asked, progress)
-    rows += [
-        row for path in config.texts for row in text_rows(engine.model, read_text(path), path.name, begin=config.begin)
-    ]
+    rows += [row for path in config.texts for row in text_rows(engine, read_text(path), path.name, begin=config.begin)]
     first = features.features[: config.most]
     seen = {}
     for site in dict.fromkeys(f.site for f in first):

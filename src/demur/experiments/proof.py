@@ -14,6 +14,7 @@ from demur.analysis.controls import against_controls, pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.attacks import plainly
+from demur.engines.base import white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.experiments.baseline import held_out_sets
@@ -96,15 +97,15 @@ def necessity(
     minimal: Smaller | None = None,
 ) -> tuple[Table, list[Figure]]:
     """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
-    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
-        "suppress": multiply_features(features, factor, saes),
-        "suppress without direction": multiply_features(features, factor, saes, without=direction.vector),
+        "suppress": multiply_features(features, factor, saes=saes),
+        "suppress without direction": multiply_features(features, factor, saes=saes, without=direction.vector),
         "ablate": ablate(direction),
     }
     if minimal is not None:
-        arms["suppress minimal"] = multiply_features(minimal.features, saes, minimal.factor)
+        arms["suppress minimal"] = multiply_features(minimal.features, minimal.factor, saes=saes)
     drawn = matched(features, seen, config.randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
@@ -131,7 +132,7 @@ def sufficiency(
 ) -> tuple[Table, list[Figure]]:
     """Clamped on attacked, plain and borderline requests, beside random sets (on a share of the attacked ones), the
     direction added at a relative dose of ADDED, and capability items."""
-    config, engine, prompts = config or ProofConfig(), evaluator.engine, evaluator.prompts
+    config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
     seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "clamp": clamp_features(features, value, saes=saes),
@@ -139,7 +140,7 @@ def sufficiency(
         "add": add(direction, ADDED, True),
     }
     if minimal is not None:
-        arms["clamp minimal"] = clamp_features(minimal.features, saes, value)
+        arms["clamp minimal"] = clamp_features(minimal.features, value, saes=saes)
     drawn = matched(features, seen, config.randoms)
     controls = {f"random clamp {i}": dosed(control, features, saes, seen, value=value)
                 for i, control in enumerate(drawn)}  # fmt: skip

@@ -22,7 +22,7 @@ import demur
 from demur.engines.base import Engine
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
-from demur.prompts.sets import PromptSets
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Answer, Example, Findings, html
 from demur.reports.overview import Overview
 from demur.runs import write_results, write_text
@@ -65,7 +65,7 @@ class Run:
         write_results(self.out, shared["spec"], figures, seconds)
         findings = Findings(**shared, facts=self.facts, **(page or {}))
         write_text(self.out / "report.html", html.render(findings))
-        return {**shared, "generated": self.evaluator.generated, "report": self.out / "report.html"}
+        return {**shared, "generated": self.evaluator.generated, "out": self.out, "report": self.out / "report.html"}
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def open_run(
         "engine": asdict(engine.fingerprint),
         **spec,
         "decoding": asdict(decoding),
-        "prompts": "built-in" if prompts is None else prompts.name,
+        "prompts": (prompts or builtin_sets()).record(),
         "version": demur.__version__,
     }
     with open_evaluator(engine, decoding, out, progress, prompts) as evaluator:

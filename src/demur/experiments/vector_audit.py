@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import final
 
 from demur.analysis.controls import pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
@@ -36,25 +37,26 @@ from demur.fitting.refusal import direction_or_why
 from demur.fitting.subjects import Audited, Subject, measurable, named, random_subjects, subjects_from
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets
+from demur.reports import Result
 from demur.reports.overview import audit_overview
-from demur.reports.result import Result
 from demur.runs import digest
 from demur.types import Decoding, Direction, Figure, Table, arm_name
 
 
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AuditResult(Result):
     """An audit: its verdicts, and what they rest on."""
 
-    verdicts: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, str]
     """Subject -> raises compliance | raises over-refusal | inconclusive | safe."""
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str]
     """Subject -> why, in words."""
-    endpoints: tuple[Endpoint, ...] = ()
-    failed: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...]
+    failed: tuple[str, ...]
     """What the condition `fail_if` found."""
-    table: Table = field(default_factory=dict)
-    subjects: tuple[Subject, ...] = ()
+    table: Table
+    subjects: tuple[Subject, ...]
 
 
 def audit(

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from demur.activations.store import Activations
-from demur.engines.base import Engine, Metric
+from demur.engines.base import Metric, WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.cosine import cosines
 from demur.features.record import (
@@ -103,7 +103,7 @@ class Attributions:
 
 
 def attribute(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     conversations: Sequence[Conversation],
     saes: Mapping[Site, SAE],
     direction: Direction,
@@ -197,7 +197,7 @@ def difference(refusal: Int[Tensor, " n"], jailbroken: Int[Tensor, " n"]) -> Met
 
 
 def chosen(
-    engine: Engine, conversations: Sequence[Conversation], positions: str, streams: Activations
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], positions: str, streams: Activations
 ) -> list[Bool[Tensor, " _"]]:
     """Which tokens of each conversation are meant, [tokens]; streams: of these conversations, for their lengths."""
     if positions == "content":
@@ -223,7 +223,7 @@ def _candidates(sae: SAE, direction: Direction, per_site: int | None) -> Tensor:
 
 
 def _slopes(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     conversations: Sequence[Conversation],
     clean: Activations,
     patched: Activations,

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
-from demur.engines.base import Engine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.record import best, check_prompts, check_saes, hashes, on_sae, origin_of
 from demur.saes import SAE, encode
@@ -58,7 +58,7 @@ class Contrast:
 
 
 def contrast(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     saes: Mapping[Site, SAE],
@@ -104,7 +104,7 @@ def aurocs(high: Float[Tensor, "n latents"], low: Float[Tensor, "m latents"]) ->
 
 
 def _latents(
-    engine: Engine, conversations: Sequence[Conversation], saes: Mapping[Site, SAE], positions: str
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], saes: Mapping[Site, SAE], positions: str
 ) -> dict[Site, Tensor]:
     """Site -> latents [n, d_sae] of each prompt, streamed: no more than one prompt's tokens are encoded at once."""
     found: dict[Site, list[Tensor]] = {site: [] for site in saes}

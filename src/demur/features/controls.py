@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.engines.hf import HFEngine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.interventions import Intervention, at, chain, clamp, multiply
 from demur.saes import SAE, decoder_rows, encode, encode_some
@@ -39,7 +39,7 @@ class Activity:
     """Mean activation of every latent over these tokens."""
 
 
-def activity(engine: HFEngine, conversations: Sequence[Conversation], saes: Mapping[Site, SAE]) -> Activity:
+def activity(engine: WhiteBoxEngine, conversations: Sequence[Conversation], saes: Mapping[Site, SAE]) -> Activity:
     """Streams and mean activations on the prompts, at the SAEs' sites."""
     found = engine.activations(conversations, sorted(saes))
     keep = found.mask.clone()

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.engines.base import Engine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.attribution import Attributions, activity, chosen, difference
 from demur.features.record import direction_record
@@ -54,7 +54,7 @@ class Exact:
 
 
 def exact(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     attributions: Attributions,
     saes: Mapping[Site, SAE],
     direction: Direction,

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from demur.engines.hf import HFEngine
-from demur.engines.reading import lens, read
-from demur.engines.rows import Row
+from demur.engines.base import Row, WhiteBoxEngine
 from demur.reports.looks import Look, Passage
 from demur.saes import SAE, decoder_rows, encode_some
 from demur.saes.operators import indices as checked
@@ -19,7 +17,7 @@ NEAR = 12
 
 
 def look(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     sae: SAE,
     latents: Sequence[int],
     rows: Sequence[Row],
@@ -34,7 +32,7 @@ def look(
     columns = checked(sae, latents)
     best: list[list[tuple[float, int, list[float]]]] = [[] for _ in latents]
     fired, total, number = torch.zeros(len(columns)), 0, 0
-    for batch in read(engine.model, rows, [sae.site]):
+    for batch in engine.read(rows, [sae.site]):
         active = encode_some(sae, batch.tensors[sae.site], columns) * batch.mask[..., None]
         active[:, 0] = 0
         fired += (active > 0).sum((0, 1))
@@ -47,14 +45,14 @@ def look(
         number += len(batch.mask)
     vectors = decoder_rows(sae, columns)
     unit = vectors / vectors.norm(dim=-1, keepdim=True)
-    logits = lens(engine.model, unit)
+    logits = engine.lens(unit)
     logits = logits - logits.mean(-1, keepdim=True)
     found = []
     for i, index in enumerate(columns.tolist()):
         passages = tuple(_passage(engine, rows[row], values) for _, row, values in best[i])
         cosine = None if direction is None else float(unit[i] @ direction.vector.to(unit))
         ends = [torch.topk(sign * logits[i], words) for sign in (1, -1)]
-        promoted, lowered = (tuple((engine.model.tokenizer.decode([t]), s * v) for v, t in
+        promoted, lowered = (tuple((engine.decode([t]), s * v) for v, t in
                                    zip(end.values.tolist(), end.indices.tolist(), strict=True))
                              for s, end in zip((1, -1), ends, strict=True))  # fmt: skip
         largest = best[i][0][0] if best[i] else 0.0
@@ -63,8 +61,8 @@ def look(
     return found
 
 
-def _passage(engine: HFEngine, row: Row, values: Sequence[float]) -> Passage:
+def _passage(engine: WhiteBoxEngine, row: Row, values: Sequence[float]) -> Passage:
     peak = max(range(len(row.tokens)), key=lambda at: values[at])
     start, stop = max(0, peak - NEAR), min(len(row.tokens), peak + NEAR // 2)
-    words = tuple(engine.model.tokenizer.decode([token]) for token in row.tokens[start:stop])
+    words = tuple(engine.decode([token]) for token in row.tokens[start:stop])
     return Passage(row.label, words, tuple(values[start:stop]))

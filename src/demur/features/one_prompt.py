@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from demur.engines.hf import HFEngine
-from demur.engines.reading import chat_row, read
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.record import check_prompts, check_saes, origin_of
 from demur.interventions import Intervention, at, clamp
@@ -38,15 +37,15 @@ class Screen:
 
 
 def candidates(
-    engine: HFEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = LEAST
+    engine: WhiteBoxEngine, conversation: Conversation, refusal: str, saes: Mapping[Site, SAE], least: int = LEAST
 ) -> list[Feature]:
     """Latents active on at least `least` tokens of the refusal; score: on how many of them. All sites, most first."""
     check_saes(saes)
     check_prompts([conversation], "harmful")
-    row = chat_row(engine.model, conversation, refusal)
+    row = engine.row(conversation, refusal)
     if len(row.tokens) - row.prompt_length < least:
         raise InputError(f"the answer to {conversation.prompt.id!r} has fewer than {least} tokens; give a longer one.")
-    streams = next(iter(read(engine.model, [row], sorted(saes)))).tensors
+    streams = next(iter(engine.read([row], sorted(saes)))).tensors
     found: list[Feature] = []
     for site, sae in saes.items():
         active = (encode(sae, streams[site][0, row.prompt_length :]) > 0).sum(0)
@@ -55,7 +54,7 @@ def candidates(
 
 
 def one_prompt(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     conversation: Conversation,
     refusal: str,
     saes: Mapping[Site, SAE],

@@ -11,6 +11,7 @@ from torch import Tensor
 import demur
 from demur.engines.base import Engine
 from demur.errors import BadSpec, InputError
+from demur.prompts import uses
 from demur.runs.keys import digest
 from demur.saes import SAE
 from demur.types import Conversation, Direction, Feature, FeatureSet, Site
@@ -32,11 +33,7 @@ def check_prompts(conversations: Sequence[Conversation], what: str) -> None:
     """InputError for no prompts, or for ones reserved for another use than fitting (protocol: Splits)."""
     if not conversations:
         raise InputError(f"there are no {what} prompts; give at least one.")
-    for c in conversations:
-        if c.prompt.use not in (None, "fit"):
-            raise InputError(
-                f"prompt {c.prompt.id!r} is reserved for {c.prompt.use}; find features on prompts of use 'fit'."
-            )
+    uses.check(fitting=conversations)
 
 
 def origin_of(

@@ -41,7 +41,8 @@ def rank_attacks(evaluator: Evaluator, n: int | None = 12, families: Sequence[st
     Outcomes). Raises InputError when none counts.
     """
     tried = families_to_try(families)
-    kinds = {kind: evaluator.prompts.take(kind, "validation", n) for kind in ("harmful", "plain")}
+    take = evaluator.prompts.take
+    kinds = {"harmful": take("harmful", "validation", n), "plain": take("plain", "validation", n)}
     sets: dict[str, list[Conversation]] = {}
     for name in tried:
         for kind, prompts in kinds.items():

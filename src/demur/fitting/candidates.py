@@ -16,10 +16,11 @@ from torch import Tensor
 
 from demur.attacks import attack
 from demur.directions.difference import difference_of_means
-from demur.engines.base import Engine
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoDirection
 from demur.fitting.openings import Openings, measure_openings
 from demur.interventions import ablate, add
+from demur.prompts import uses
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Direction, Site, SteeringVector
 
@@ -78,7 +79,7 @@ class Fit:
 
 
 def choose_direction(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     validation_harmful: Sequence[Conversation],
@@ -89,11 +90,11 @@ def choose_direction(
 ) -> Fit:
     """Fit on `harmful` against `harmless`, choose on the validation prompts.
 
-    Raises InputError when the splits overlap or the grid is empty, and NoDirection when no candidate is
+    Raises InputError when the splits leak (`prompts.uses`) or the grid is empty, and NoDirection when no candidate is
     within the bounds.
     """
     grid, bounds = grid or Grid(), bounds or Bounds()
-    _disjoint([*harmful, *harmless], [*validation_harmful, *validation_harmless])
+    uses.check(fitting=[*harmful, *harmless], validation=[*validation_harmful, *validation_harmless])
     openings = measure_openings(engine, harmful, harmless)
     depth = max(1, int(MAX_DEPTH * engine.n_layers))
     sites = [Site(layer, "pre") for layer in range(0, depth, grid.layer_step) if layer > 0 or depth == 1]
@@ -129,7 +130,7 @@ def choose_direction(
 
 
 def _score(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     openings: Openings,
     site: Site,
     position: int,
@@ -149,7 +150,7 @@ def _score(
 
 
 def _fit(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     chosen: Candidate,
     vector: Tensor,
     candidates: list[Candidate],
@@ -172,12 +173,3 @@ def _fit(
     }
     direction = Direction(vector / vector.norm(), site, norm, made)
     return Fit(direction, SteeringVector({site: vector}, {site: norm}, made), tuple(candidates), openings)
-
-
-def _disjoint(fitting: Sequence[Conversation], validation: Sequence[Conversation]) -> None:
-    shared = {c.prompt.text for c in fitting} & {c.prompt.text for c in validation}
-    if shared:
-        raise InputError(
-            f"{len(shared)} prompts are in both the fitting and the validation split, such as {min(shared)!r}; "
-            f"choose on prompts that were not fitted on."
-        )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from demur.analysis.tables import share
 from demur.attacks import attack, plainly
-from demur.engines.base import Engine, WhiteBoxEngine
+from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.fitting.choice import Choice, choose_arm
 from demur.fitting.openings import measure_openings
@@ -81,7 +81,9 @@ def effects(
     talks = plainly(evaluator.prompts.take("harmful", "validation", n))
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
-        found = _changes(evaluator, [multiply_features(s, saes, f) for s in sets for f in factors], talks, "complied")
+        found = _changes(
+            evaluator, [multiply_features(s, f, saes=saes) for s in sets for f in factors], talks, "complied"
+        )
         each = [found[i : i + len(factors)] for i in range(0, len(found), len(factors))]
         return [max(gain - broken for gain, broken in some) for some in each]
 
@@ -99,7 +101,9 @@ def refusal_score_drop(
     base = float(openings.scores(engine, talks).mean())
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
-        return [base - float(openings.scores(engine, talks, multiply_features(s, factor, saes)).mean()) for s in sets]
+        return [
+            base - float(openings.scores(engine, talks, multiply_features(s, factor, saes=saes)).mean()) for s in sets
+        ]
 
     return effect
 
@@ -127,7 +131,7 @@ def likelihoods(
         means = []
         for how in steering:
             rows = engine.logprobs(pairs, how)
-            means.append(sum(sum(row) / len(row) for row in rows) / len(rows))
+            means.append(sum(row.total / len(row.logprobs) for row in rows) / len(rows))
         return means
 
     return effect
@@ -193,7 +197,7 @@ def choose_factor(
     for size, some in (prefixes := _prefixes(features, sizes)).items():
         for factor in factors:
             name = f"suppress {size} by {factor:g}" if sizes else f"suppress {factor:g}"
-            arms[size, factor] = Arm(name, multiply_features(some, saes, factor))
+            arms[size, factor] = Arm(name, multiply_features(some, factor, saes=saes))
     talks = plainly(evaluator.prompts.take("harmful", "validation", n))
     choice = choose_arm(evaluator, arms, "validation harmful", talks, "complied", enough)
     return FeatureDose(choice.key[1], prefixes[choice.key[0]], choice)
@@ -212,10 +216,10 @@ def choose_value(
     values: in units of `unit_of`. sizes: as in `choose_factor`."""
     arms: dict[tuple[int, float], Arm] = {}
     for size, some in (prefixes := _prefixes(features, sizes)).items():
-        unit = unit_of(evaluator.engine, some)
+        unit = unit_of(white_box(evaluator.engine), some)
         for value in values:
             name = f"clamp {size} at {value:g}r" if sizes else f"clamp {value:g}r"
-            arms[size, value * unit] = Arm(name, clamp_features(some, saes, value * unit))
+            arms[size, value * unit] = Arm(name, clamp_features(some, value * unit, saes=saes))
     harmful = evaluator.prompts.take("harmful", "validation", n)
     talks = [attack(prompt, family) for family in attacks for prompt in harmful]
     choice = choose_arm(evaluator, arms, "validation attacked", talks, "refused")

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from demur.directions.subspace import projected_out
 from demur.directions.vectors import steering_vector
-from demur.engines.base import Engine, refusal_scores
-from demur.errors import BadVector, InputError
+from demur.engines.base import WhiteBoxEngine, refusal_scores
+from demur.errors import BadVector
 from demur.fitting.gradients import first_tokens, slopes, steered_tokens
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, add, at
+from demur.prompts import uses
 from demur.types import Conversation, Site, SteeringVector
 
 ENOUGH = 0.95
@@ -66,7 +67,7 @@ def steered(vector: SteeringVector, dose: float) -> Intervention:
 
 
 def projected(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     bases: Mapping[Site, Float[Tensor, "k d_model"]],
     validation: Sequence[Conversation],
@@ -76,9 +77,10 @@ def projected(
     """`vector` without the first directions of each site's basis: as few as take, of its change of the refusal score
     of validation conversations, nearly what the best number takes; none where none helps.
 
-    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations of another use.
+    bases: orthonormal rows for each of the vector's sites. Raises InputError for conversations that leak
+    (`prompts.uses`).
     """
-    _check_use((), validation)
+    uses.check(validation=validation)
     tokens = first_tokens(openings)
     held = _scores(engine, validation, tokens)
     tried = [vector]
@@ -95,7 +97,7 @@ def projected(
 
 
 def constrained_edit(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     conversations: Sequence[Conversation],
     validation: Sequence[Conversation],
@@ -105,12 +107,10 @@ def constrained_edit(
 ) -> Cleaned:
     """Edit `vector` on fitting conversations until validation ones stop improving.
 
-    Raises InputError for conversations of another use.
+    Raises InputError for conversations that leak (`prompts.uses`).
     """
     config = config or EditConfig()
-    _check_use(conversations, validation)
-    if not conversations:
-        raise InputError("an edit needs conversations to be fitted on.")
+    uses.check(fitting=conversations, validation=validation)
     sites, tokens = sorted(vector.vectors), first_tokens(openings)
     base, held = _scores(engine, conversations, tokens), _scores(engine, validation, tokens)
     given, reached = _flat(vector), steered_tokens(engine, conversations, sites[0])
@@ -138,15 +138,8 @@ def constrained_edit(
     return Cleaned(replace(best, origin={**vector.origin, "cleaned": "constrained edit"}), tuple(path), taken)
 
 
-def _check_use(conversations: Sequence[Conversation], validation: Sequence[Conversation]) -> None:
-    wrong = {c.prompt.use for c in conversations} - {None, "fit"}
-    wrong |= {c.prompt.use for c in validation} - {None, "validation"}
-    if wrong or not validation:
-        raise InputError(f"a vector is edited on fitting prompts and judged on validation ones; got {wrong or 'none'}.")
-
-
 def _measured(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     vector: SteeringVector,
     given: SteeringVector,
     validation: Sequence[Conversation],
@@ -160,7 +153,7 @@ def _measured(
 
 
 def _scores(
-    engine: Engine, conversations: Sequence[Conversation], tokens: list[int], steer: Intervention | None = None
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], tokens: list[int], steer: Intervention | None = None
 ) -> Tensor:
     """The refusal score by the openings' first tokens, of which a gradient can be had."""
     return refusal_scores(engine.last_logits(conversations, steer), tokens)

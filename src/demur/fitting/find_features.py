@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from demur.attacks import plainly
-from demur.engines.base import Request, WhiteBoxEngine
+from demur.engines.base import Request, WhiteBoxEngine, white_box
 from demur.errors import BadSpec, InputError, unknown
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import calibrated_judge
@@ -131,7 +131,7 @@ def from_one_prompt(
 
     value: the clamp that candidates are tried at, in units of the median activation norm.
     """
-    engine, prompts = evaluator.engine, evaluator.prompts
+    engine, prompts = white_box(evaluator.engine), evaluator.prompts
     answers = engine.generate([Request(c) for c in harmful], Decoding(32))
     refused = [a for a in answers if refusal(a.text).kind == "refused"]
     if which >= len(refused):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from demur.attacks import attack
 from demur.directions.subspace import leading
-from demur.engines.base import Engine, refusal_scores
-from demur.errors import InputError
+from demur.engines.base import WhiteBoxEngine, refusal_scores
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, add, at
+from demur.prompts import uses
 from demur.types import Conversation, Prompt, Site, SteeringVector, Subspace
 
 WRAPPERS = (
@@ -46,7 +46,7 @@ def first_tokens(openings: Openings) -> list[int]:
 
 
 def slopes(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     conversations: Sequence[Conversation],
     sites: Sequence[Site],
     tokens: Sequence[int],
@@ -68,7 +68,9 @@ def slopes(
             for site in sites}  # fmt: skip
 
 
-def steered_tokens(engine: Engine, conversations: Sequence[Conversation], site: Site) -> list[Bool[Tensor, " _"]]:
+def steered_tokens(
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], site: Site
+) -> list[Bool[Tensor, " _"]]:
     """The prompt tokens that steering from the last template token on reaches, read off what it does: that token, and
     an answer's prefilled ones."""
     streams = [engine.activations(conversations, [site]).rows(site)]
@@ -78,14 +80,13 @@ def steered_tokens(engine: Engine, conversations: Sequence[Conversation], site: 
 
 
 def gradient_subspaces(
-    engine: Engine, conversations: Sequence[Conversation], sites: Sequence[Site], openings: Openings, k: int = 5
+    engine: WhiteBoxEngine, conversations: Sequence[Conversation], sites: Sequence[Site], openings: Openings, k: int = 5
 ) -> dict[Site, Subspace]:
     """At each site the k directions that carry most of the conversations' gradients, each taken as long as another.
 
     The first is close to their mean, and points to refusal. Raises InputError for conversations of another use.
     """
-    if wrong := {c.prompt.use for c in conversations} - {None, "fit"}:
-        raise InputError(f"what moves refusal is found on fitting prompts; got some for {sorted(map(str, wrong))}.")
+    uses.check(fitting=conversations)
     found = slopes(engine, conversations, sites, first_tokens(openings))
     origin = {"method": "SVD of gradients of the refusal score", "conversations": len(conversations)}
     return {site: leading(rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12), site, k, origin)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from demur.directions.contrast import contrast
-from demur.engines.base import Request
+from demur.engines.base import Request, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.pairs import answers, asked, texts_of
 from demur.fitting.vectors import answer_means, contrasts
@@ -103,7 +103,7 @@ def _read(evaluator: Evaluator, name: str, made: Sequence[Generation]) -> list[f
 
     The probe's hits are counted on written answers cut to the length of the open ones.
     """
-    engine = evaluator.engine
+    engine = white_box(evaluator.engine)
     broken = [said.outcome == "incoherent" for said in evaluator.judge.judge(made)]
     site = Site(engine.n_layers // 2, "post")
     fit = contrasts(engine, behaviour(name, "fit")[:FITTED], [site])

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from demur.engines.base import Engine, Request, refusal_scores
+from demur.engines.base import Engine, Request, WhiteBoxEngine, refusal_scores
 from demur.errors import NoRefusal
 from demur.interventions import Intervention
 from demur.judges.refusal import refusal
+from demur.prompts import uses
 from demur.stats import auroc
 from demur.types import Conversation, Decoding
 
@@ -35,19 +37,30 @@ class Openings:
     answered: int
 
     def scores(
-        self, engine: Engine, conversations: Sequence[Conversation], intervention: Intervention | None = None
+        self, engine: WhiteBoxEngine, conversations: Sequence[Conversation], intervention: Intervention | None = None
     ) -> Tensor:
         """log p(refusal opening) - log(1 - p) for each conversation, [n] float64."""
         if len(self.sequences[0]) == 1:
             logits = engine.last_logits(conversations, intervention)
             return refusal_scores(logits, [tokens[0] for tokens in self.sequences])
-        logp = engine.opening_logprobs(conversations, self.sequences, intervention)
+        logp = opening_logprobs(engine, conversations, self.sequences, intervention)
         mass = logp.logsumexp(-1)
         return mass - torch.log1p(-mass.exp().clamp(max=1 - 1e-12))
 
 
+def opening_logprobs(
+    engine: Engine,
+    conversations: Sequence[Conversation],
+    openings: Sequence[tuple[int, ...]],
+    intervention: Intervention | None = None,
+) -> Float[Tensor, "n openings"]:
+    """Log-probability that the answer to each conversation begins with each opening."""
+    scored = engine.logprobs([(c, opening) for c in conversations for opening in openings], intervention)
+    return torch.tensor([row.total for row in scored]).view(len(conversations), len(openings))
+
+
 def measure_openings(
-    engine: Engine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], longest: int = 3
+    engine: WhiteBoxEngine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], longest: int = 3
 ) -> Openings:
     """Openings of the model's own refusals.
 
@@ -56,6 +69,7 @@ def measure_openings(
     Raises NoRefusal when the model refuses fewer than 5 of the harmful prompts.
     """
     conversations = [*harmful, *harmless]
+    uses.check(fitting=conversations)
     answers = engine.generate([Request(c) for c in conversations], Decoding(max_new_tokens=24))
     refused = [refusal(answer.text).kind == "refused" for answer in answers]
     if sum(refused) < 5 or all(refused):

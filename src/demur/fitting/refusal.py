@@ -64,7 +64,7 @@ def fit_refusal_direction(
     parts = [plainly(prompts.take(kind, use, n)) for use, n in (("fit", config.n), ("validation", config.choose))
              for kind in ("harmful", "plain")]  # fmt: skip
     bounds = config.bounds_for(engine.name)
-    origin = {"prompts": prompts.name, "search": asdict(replace(config, bounds=bounds))}
+    origin = {"prompts": prompts.record(), "search": asdict(replace(config, bounds=bounds))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
 
     def make() -> Fit:

@@ -14,10 +14,11 @@ import torch
 
 from demur.directions.difference import random_like
 from demur.directions.subspace import by_category, first, orthonormal
-from demur.engines.base import Engine
-from demur.errors import InputError, unknown
+from demur.engines.base import WhiteBoxEngine
+from demur.errors import unknown
 from demur.fitting.openings import Openings
 from demur.interventions import Intervention, ablate, chain
+from demur.prompts import uses
 from demur.types import Conversation, Direction, Site, Subspace
 
 CONSTRUCTIONS = ("categories", "iterative")
@@ -58,7 +59,7 @@ def directions(subspace: Subspace) -> list[Direction]:
 
 
 def iterative(
-    engine: Engine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], site: Site, k: int
+    engine: WhiteBoxEngine, harmful: Sequence[Conversation], harmless: Sequence[Conversation], site: Site, k: int
 ) -> Subspace:
     """k directions at the last prompt token, each the difference of means while those before it are ablated."""
     found: list[torch.Tensor] = []
@@ -73,7 +74,7 @@ def iterative(
 
 
 def fit_subspace(
-    engine: Engine,
+    engine: WhiteBoxEngine,
     harmful: Sequence[Conversation],
     harmless: Sequence[Conversation],
     validation: Sequence[Conversation],
@@ -84,13 +85,10 @@ def fit_subspace(
 ) -> FittedSubspace:
     """Fit up to k directions on fitting prompts and keep as many as validation prompts ask for.
 
-    openings: what the refusal score is measured by. Raises InputError for prompts of another use, UnknownName for
-    another construction.
+    openings: what the refusal score is measured by. Raises InputError for prompts that leak (`prompts.uses`),
+    UnknownName for another construction.
     """
-    wrong = {c.prompt.use for c in (*harmful, *harmless)} - {None, "fit"}
-    wrong |= {c.prompt.use for c in validation} - {None, "validation"}
-    if wrong:
-        raise InputError(f"a subspace is fitted on fitting prompts, its size chosen on validation ones; got {wrong}.")
+    uses.check(fitting=[*harmful, *harmless], validation=validation)
     if construction == "iterative":
         whole = iterative(engine, harmful, harmless, site, k)
     elif construction == "categories":

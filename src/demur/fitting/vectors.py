@@ -17,10 +17,10 @@ from torch import Tensor
 from demur.attacks import plainly
 from demur.directions.contrast import contrast, shuffled
 from demur.directions.vectors import steering_vector
-from demur.engines.hf import HFEngine
-from demur.engines.reading import chat_row, read
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, unknown
 from demur.evaluation.pairs import READS, answers, asked, texts_of
+from demur.prompts import uses
 from demur.prompts.pairs import Pair
 from demur.prompts.sets import builtin_sets
 from demur.types import Conversation, Site, SteeringVector
@@ -43,7 +43,7 @@ class FittedVector:
 
 
 def contrasts(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     pairs: Sequence[Pair],
     sites: Sequence[Site],
     how: str = "text",
@@ -58,7 +58,7 @@ def contrasts(
 
 
 def answer_means(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     talks: Sequence[tuple[Conversation, str]],
     sites: Sequence[Site],
     last: int | None = None,
@@ -70,12 +70,12 @@ def answer_means(
     last: over so many last tokens only. most: over so many first ones only. Raises InputError for an answer without a
     token.
     """
-    rows = [chat_row(engine.model, talk, answer) for talk, answer in talks]
+    rows = [engine.row(talk, answer) for talk, answer in talks]
     # Like lengths stand together, for batches are padded.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
     found = {site: torch.empty(len(rows), engine.d_model) for site in sites}
     done = 0
-    for batch in read(engine.model, [rows[i] for i in order], list(sites)):
+    for batch in engine.read([rows[i] for i in order], list(sites)):
         for at in range(len(batch.mask)):
             row = rows[order[done]]
             start = row.prompt_length if last is None else len(row.tokens) - last
@@ -91,7 +91,7 @@ def answer_means(
 
 
 def fit_vector(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     pairs: Sequence[Pair],
     sites: Sequence[Site],
     how: str = "text",
@@ -103,9 +103,9 @@ def fit_vector(
 
     Raises InputError for pairs reserved for another use, or without pairs; BadVector when the sides are equal.
     """
-    reserved = sorted({pair.use for pair in pairs if pair.use not in (None, "fit")})
-    if reserved or not pairs:
-        raise InputError(f"a vector is fitted on fitting pairs; these are {len(pairs)}, some for {reserved}.")
+    if not pairs:
+        raise InputError("a vector is fitted on fitting pairs; give some.")
+    uses.check(fitting=pairs)
     seen = contrasts(engine, pairs, sites, how, progress)
     streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), list(sites))
     norms = {site: streams.median_norm(site) for site in sites}
@@ -114,7 +114,7 @@ def fit_vector(
         "read": how,
         "pairs": len(pairs),
         "texts": texts_of(pairs),
-        "model": engine.model.name,
+        "model": engine.name,
         "weights": engine.fingerprint.weights,
         "tokenizer": engine.fingerprint.tokenizer,
         "dtype": engine.fingerprint.dtype,

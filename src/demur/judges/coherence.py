@@ -14,12 +14,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from demur.errors import InputError
 from demur.types import Conversation, EngineFingerprint, Generation, Message, Prompt
+
+if TYPE_CHECKING:
+    from demur.engines.base import Scored
 
 OPENING = 4
 """Tokens left out of the perplexity of answers of more than twice as many."""
@@ -43,8 +46,8 @@ class Scorer(Protocol):
         """What decides its numbers."""
         ...
 
-    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> list[list[float]]:
-        """Natural-log probability of each token of each answer after its conversation, unsteered."""
+    def logprobs(self, pairs: Sequence[tuple[Conversation, str]]) -> Sequence[Scored]:
+        """Natural-log probabilities of each answer's tokens after its conversation, unsteered."""
         ...
 
 
@@ -122,14 +125,6 @@ def fit_band(
         n=len(rows),
         origin=dict(origin or {}),
     )
-
-
-def measure_band(
-    scorer: Scorer, generations: Sequence[Generation], origin: Mapping[str, Any] | None = None
-) -> CoherenceBand:
-    """`fit_band` on unsteered generations, scored by the unsteered engine."""
-    scored = scorer.logprobs([(plain_request(g), g.text) for g in generations])
-    return fit_band([g.text for g in generations], [mean_nll(row) for row in scored], origin)
 
 
 def repeats(text: str, band: CoherenceBand) -> bool:

@@ -20,6 +20,7 @@ from demur.errors import InputError
 from demur.judges.coherence import CoherenceBand, Scorer, mean_nll, perplexity_fault, plain_request, repetition
 from demur.judges.refusal import Refusal, refusal
 from demur.judges.topic import OTHERS, WORDS, other_requests, ranks
+from demur.runs import code_hash
 from demur.types import Generation, Outcome, Prompt, Verdict
 
 NAME = "rules"
@@ -29,11 +30,8 @@ _SOURCES = ("phrases.py", "refusal.py", "coherence.py", "topic.py", "outcome.py"
 
 
 def rules_hash() -> str:
-    """sha256 of the sources that decide an outcome."""
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(name.encode() + b"\0" + Path(__file__).with_name(name).read_bytes() + b"\0")
-    return digest.hexdigest()
+    """sha256 of the code that decides an outcome."""
+    return code_hash(*(Path(__file__).with_name(name) for name in _SOURCES))
 
 
 class OutcomeJudge:
@@ -71,7 +69,8 @@ class OutcomeJudge:
         for case in cases:
             case.read(self.band)
         scored = [case for case in cases if case.outcome is None]
-        own = self.engine.logprobs([(plain_request(c.generation), c.generation.text) for c in scored]) if scored else []
+        pairs = [(plain_request(c.generation), c.generation.text) for c in scored]
+        own = [row.logprobs for row in self.engine.logprobs(pairs)] if pairs else []
         for case, row in zip(scored, own, strict=True):
             case.weigh(row, self.band)
         left = [(case, row) for case, row in zip(scored, own, strict=True) if case.outcome is None]

@@ -72,9 +72,9 @@ def ranks(
     found = [1] * len(rivals)
     totals = [0.0] * len(rivals)
 
-    def score(places: Sequence[tuple[int, Prompt]], words: int) -> list[list[float]]:
+    def score(places: Sequence[tuple[int, Prompt]], words: int) -> list[tuple[float, ...]]:
         pairs = [(plain_request(generations[i], other), head(generations[i].text, words)) for i, other in places]
-        return scorer.logprobs(pairs) if pairs else []
+        return [row.logprobs for row in scorer.logprobs(pairs)] if pairs else []
 
     def ahead(places: Sequence[tuple[int, Prompt]], words: int) -> list[tuple[int, Prompt]]:
         rows = score(places, words)

@@ -1,7 +1,8 @@
 """demur's attention function and key-value store, plugged into transformers' attention interface.
 
 transformers passes unknown keyword arguments from the model down to the attention function and
-builds no mask for an implementation it does not know. So one `Pass` object, handed to the forward,
+builds no mask for an implementation it does not know. A model keeps its own implementation: demur's is in force
+during demur's passes only (`attending`). So one `Pass` object, handed to the forward,
 says what each query may see, and one function serves every family.
 
 Rows are right-padded: a causal query never sees the padding that comes after it. In the store each
@@ -10,7 +11,10 @@ row begins at column 0, so a column IS the absolute token position.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -173,3 +177,16 @@ def attend(
 
 
 AttentionInterface.register(NAME, attend)  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def attending(configs: Sequence[Any]) -> Iterator[None]:
+    """demur's attention in force for the modules with these configs; their own again afterwards, whatever happened."""
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = NAME
+        yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._attn_implementation = own

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from demur.models.attention import Pass, Store
+from demur.models.attention import Pass, Store, attending
 from demur.models.hooks import Edit, guarding, hooked, resuming, stopping_at, watching
 from demur.models.load import LoadedModel
 from demur.types import Site
@@ -65,6 +65,7 @@ def forward(
         stack.enter_context(guarding(model.blocks))
         if stop is not None:
             stack.enter_context(stopping_at(model.blocks, stop))
+        stack.enter_context(attending(model.configs))
         hidden = model.model.base_model(
             input_ids=ids,
             position_ids=position_ids,

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from demur.errors import UnknownName
-from demur.models.families import Family, points_of
+from demur.models.families import Family
 from demur.types import Point, Site
 
 FLOW: tuple[Point, ...] = ("pre", "attn_out", "mid", "mlp_out", "post")
@@ -30,15 +29,6 @@ LARGEST = 1e18
 
 class Stopped(Exception):
     """Raised inside the forward once the deepest wanted site was reached. Never leaves this package."""
-
-
-def check_site(site: Site, n_layers: int, family: Family, config: object, name: str) -> None:
-    """UnknownName unless the model has this site."""
-    if not 0 <= site.layer < n_layers:
-        raise UnknownName(f"{name} has no layer {site.layer}; known: 0 to {n_layers - 1}. Fix the site {site}.")
-    known = points_of(family, config)
-    if site.point not in known:
-        raise UnknownName(f"{name} has no point {site.point!r}; known: {', '.join(known)}. Fix the site {site}.")
 
 
 def _first(value: Any) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from demur.errors import BadFile, BadSpec, DemurError, UnknownName
-from demur.models import attention
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of
+from demur.models.fingerprint import DTYPES, of_folder
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
@@ -23,8 +24,6 @@ DESCRIPTIONS = {
     "smollm2": "SmolLM2-135M-Instruct as it is; hardly refuses.",
 }
 """The models that load by a short name, with what they are."""
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,17 @@ class LoadedModel:
     fingerprint: EngineFingerprint
 
     @property
+    def config(self) -> Any:
+        """transformers' config of the model."""
+        return self.model.config
+
+    @cached_property
+    def configs(self) -> Sequence[Any]:
+        """The configs that its modules look their attention up in: nearly always one."""
+        found = {id(part.config): part.config for part in self.model.modules() if hasattr(part, "config")}
+        return tuple(found.values())
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The list of blocks, in order."""
         return self.model.get_submodule(self.family.blocks)
@@ -51,12 +61,12 @@ class LoadedModel:
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
-        return self.model.config.hidden_size
+        return self.config.hidden_size
 
     @property
     def points(self) -> tuple[Point, ...]:
         """The points this model has."""
-        return points_of(self.family, self.model.config)
+        return points_of(self.family, self.config)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -66,14 +76,10 @@ class LoadedModel:
     def head(self, hidden: Tensor) -> Tensor:
         """Final-norm output [..., d_model] -> logits [..., vocab] in the model's dtype, soft cap applied."""
         logits = self.model.get_output_embeddings()(hidden)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        cap = getattr(self.config, "final_logit_softcapping", None)
         if cap:
             logits = torch.tanh(logits / cap) * cap
         return logits
-
-    def stream(self, **inputs: Any) -> Tensor:
-        """The base model's last hidden state [batch, seq, d_model], after the final norm."""
-        return self.model.base_model(**inputs, use_cache=False).last_hidden_state
 
 
 def best_dtype() -> str:
@@ -108,7 +114,6 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
-            attn_implementation=attention.NAME,
             use_safetensors=True,
             output_loading_info=True,
             local_files_only=True,
@@ -120,11 +125,7 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
     except Exception as error:  # transformers', tokenizers' and safetensors' errors share no base class
         raise BadFile(f"cannot load a model from {folder}: {_line(error)}. Check the folder.") from error
     _check_complete(folder, family, report)
-    if not tokenizer.chat_template:
-        raise BadFile(
-            f"{name} has no chat template, so it is not a chat model; "
-            f"set `chat_template` in {folder}/tokenizer_config.json or choose its instruct version."
-        )
+    check_template(tokenizer, name, f"in {folder}/tokenizer_config.json")
     if adapter is not None:
         apply_adapter(model, adapter)
     model.eval().requires_grad_(False)
@@ -132,21 +133,16 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedMod
         device = "cuda"
     if device is not None:
         model.to(device)
-    return LoadedModel(name, model, tokenizer, family, _fingerprint(folder, adapter, tokenizer, dtype))
+    return LoadedModel(name, model, tokenizer, family, of_folder(folder, adapter, tokenizer, dtype))
 
 
-def from_parts(model: Any, tokenizer: Any, name: str) -> LoadedModel:
-    """Wrap a model built in memory (tests, research): its weights are hashed tensor by tensor."""
-    model.set_attn_implementation(attention.NAME)
-    model.eval().requires_grad_(False)
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
-    dtype = next((name for name, value in DTYPES.items() if value == model.dtype), None)
-    if dtype is None:
-        raise BadSpec(f"dtype {model.dtype} is not known; known: {', '.join(map(str, DTYPES.values()))}.")
-    print_ = EngineFingerprint("hf", digest.hexdigest(), _tokenizer_hash(tokenizer), _template_hash(tokenizer), dtype)
-    return LoadedModel(name, model, tokenizer, family_of(model.config), print_)
+def check_template(tokenizer: Any, name: str, where: str = "of the tokenizer") -> None:
+    """BadFile for a tokenizer without a chat template."""
+    if not tokenizer.chat_template:
+        raise BadFile(
+            f"{name} has no chat template, so it is not a chat model; "
+            f"set `chat_template` {where} or choose its instruct version."
+        )
 
 
 def _folder(name: str) -> Path:
@@ -186,30 +182,3 @@ def _check_complete(folder: Path, family: Family, report: Any) -> None:
 def _line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:200]
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fingerprint(folder: Path, adapter: Path | None, tokenizer: Any, dtype: str) -> EngineFingerprint:
-    files = sorted(folder.glob("*.safetensors")) + ([adapter / "adapter_model.safetensors"] if adapter else [])
-    if not files:
-        raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
-    weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())
-    for name in ("config.json", "generation_config.json"):  # the latter names the end tokens
-        if (folder / name).exists():
-            weights.update((folder / name).read_bytes())
-    return EngineFingerprint("hf", weights.hexdigest(), _tokenizer_hash(tokenizer), _template_hash(tokenizer), dtype)
-
-
-def _tokenizer_hash(tokenizer: Any) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _template_hash(tokenizer: Any) -> str:
-    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 THRESHOLD = 0.6
 
@@ -79,19 +79,31 @@ def pairs(texts: Sequence[str], threshold: float = THRESHOLD) -> list[tuple[int,
     that are alike share a word among the first n - ceil(threshold n) + 1 of either, so that only those
     are indexed and common words are hardly ever looked up.
     """
+    return list(_search([content_words(text) for text in texts], threshold))
+
+
+def first_between(texts: Sequence[str], others: Sequence[str], threshold: float = THRESHOLD) -> tuple[int, int] | None:
+    """Index of the first of `texts` that is a near-duplicate of one of `others`, and of that one; None: none is."""
+    sets = [content_words(text) for text in (*others, *texts)]
+    for i, j in _search(sets, threshold, len(others)):
+        return i - len(others), j
+    return None
+
+
+def _search(sets: Sequence[frozenset[str]], threshold: float, indexed: int | None = None) -> Iterator[tuple[int, int]]:
+    """(i, j), i > j, of sets at or above the threshold; j only among the first `indexed`, i behind them, if given."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; it must lie above 0 and not above 1")
-    sets = [content_words(text) for text in texts]
     count = Counter(word for words in sets for word in words)
     index: dict[str, list[int]] = defaultdict(list)
-    found: list[tuple[int, int]] = []
     for i, words in enumerate(sets):
         rare_first = sorted(words, key=lambda word: (count[word], word))
         prefix = rare_first[: len(words) - math.ceil(threshold * len(words) - 1e-9) + 1]
-        for j in sorted({j for word in prefix for j in index[word]}):
-            low, high = sorted((len(words), len(sets[j])))
-            if low >= threshold * high - 1e-9 and jaccard(words, sets[j]) >= threshold - 1e-9:
-                found.append((i, j))
-        for word in prefix:
-            index[word].append(i)
-    return found
+        if indexed is None or i >= indexed:
+            for j in sorted({j for word in prefix for j in index[word]}):
+                low, high = sorted((len(words), len(sets[j])))
+                if low >= threshold * high - 1e-9 and jaccard(words, sets[j]) >= threshold - 1e-9:
+                    yield i, j
+        if indexed is None or i < indexed:
+            for word in prefix:
+                index[word].append(i)

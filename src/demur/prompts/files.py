@@ -11,6 +11,8 @@ from demur.errors import BadFile
 from demur.prompts.rows import Row, read_rows, text_cell
 from demur.types import Prompt, Use
 
+GIVEN: tuple[Use, ...] = ("fit", "validation", "test")
+"""What a row of a user's can be for."""
 COLUMNS = ("prompt", "text", "instruction", "request", "question", "query", "goal", "behavior")
 """Looked for in this order, whatever their case, when no column is named."""
 
@@ -23,15 +25,17 @@ def read_prompts(
     kind: Literal["harmful", "borderline", "plain", "unknown"] = "unknown",
     category: str | None = None,
     use: Use | None = None,
+    uses: bool = False,
 ) -> list[Prompt]:
     """One prompt for each row of a file, in the file's order, with the text as it stands there.
 
     column: where the requests are; by default the only column, or the first of COLUMNS.
     set: the prompts' set, by default the file's name without suffix; ids are "<set>-<row from 1>".
     category: a column for `Prompt.category`; null and empty cells are allowed there.
+    uses: take what a row is for (fit, validation, test, or nothing) from the column "use", where the file has one.
 
     Raises BadFile, naming file, row and column, for a file that is missing, malformed or without rows,
-    a column that is not there, and a request that is null, empty, longer than 100,000 characters, or
+    a column that is not there, another use, and a request that is null, empty, longer than 100,000 characters, or
     holds NUL or a lone surrogate. Raises MissingExtra for Parquet without pyarrow.
     """
     path = Path(path)
@@ -47,7 +51,7 @@ def read_prompts(
             set=name,
             kind=kind,
             category=str(row.cells.get(category) or "") if category is not None else "",
-            use=use,
+            use=_use(path, row) if uses else use,
         )
         for row in rows
     ]
@@ -71,3 +75,10 @@ def find_column(path: Path, rows: Sequence[Row], wanted: str | None) -> str:
             if name.casefold() == guess:
                 return name
     raise BadFile(f"{path}: which column holds the requests? Name one of: {listed} (FILE:COLUMN)")
+
+
+def _use(path: Path, row: Row) -> Use | None:
+    use = next((cell for name, cell in row.cells.items() if name.casefold() == "use"), None) or None
+    if use is not None and use not in GIVEN:
+        raise BadFile(f"{path}, {row.where}, column 'use': {use!r}; a row is for {', '.join(GIVEN)}, or left empty")
+    return use

@@ -21,10 +21,11 @@ def names() -> tuple[str, ...]:
     return (*SETS, *PUBLISHED)
 
 
-def load(name: str, use: Use | None = None, limit: int | None = None) -> list[Prompt]:
+def load(name: str, use: Use | None = None, limit: int | None = None, uses: bool = False) -> list[Prompt]:
     """A prompt set by name, or FILE[:COLUMN]; always in the same order.
 
-    use: only the prompts that are reserved for it. limit: at most so many, chosen by a stable hash and
+    use: only the prompts that are reserved for it; a file says so in a column "use". uses: read that column, where
+    there is one, also without `use`. limit: at most so many, chosen by a stable hash and
     kept in order, so that a small limit is spread over the topics, a larger one contains a smaller one,
     and a borderline prompt is chosen together with the harmful prompt it mirrors.
 
@@ -37,7 +38,7 @@ def load(name: str, use: Use | None = None, limit: int | None = None) -> list[Pr
     if name in SETS:
         prompts = builtin(name, use)
     else:
-        prompts = published(name) if name in PUBLISHED else _file(name)
+        prompts = published(name) if name in PUBLISHED else _file(name, uses or use is not None)
         if use is not None and not any(prompt.use == use for prompt in prompts):
             held = {prompt.use for prompt in prompts}
             raise InputError(f"no prompt of {name!r} is reserved for {use!r} (its uses: {held}); leave `use` out")
@@ -64,14 +65,14 @@ def load_items(name: str = ITEMS, use: Use | None = None, limit: int | None = No
     return [item for item in items if item.id in kept]
 
 
-def _file(name: str) -> list[Prompt]:
+def _file(name: str, uses: bool) -> list[Prompt]:
     path, colon, column = name, "", None
     if not Path(name).is_file():
         head, colon, tail = name.rpartition(":")
         if colon and Path(head).suffix.lower() in SUFFIXES:
             path, column = head, tail or None
     if Path(path).suffix.lower() in SUFFIXES or os.sep in path or Path(path).is_file():
-        return read_prompts(path, column)
+        return read_prompts(path, column, uses=uses)
     if name.startswith("caa:"):
         raise InputError(f"{name!r} is a set of contrast pairs, not of prompts; read it with caa_pairs({name!r})")
     raise unknown("prompt set", name, names(), "A file is named FILE or FILE:COLUMN.")

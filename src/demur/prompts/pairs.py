@@ -10,13 +10,14 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from demur.errors import BadFile, InputError, unknown
+from demur.prompts import uses
 from demur.prompts.published import FOLDER
 from demur.prompts.rows import SUFFIXES, Row, read_rows, text_cell
 from demur.types import Use
@@ -66,25 +67,19 @@ class Pair:
 def behaviour(name: str, use: Use) -> list[Pair]:
     """The pairs of a behaviour for one use: a built-in name, caa:NAME, or a file of the CAA layout.
 
-    Of caa:NAME, "test" is the published test part, "validation" the last HELD_OUT of the other, "fit" its rest. A file
-    says with a column `use` what its rows are for; without one its last HELD_OUT rows are for validation and as many
-    before them for the test. Raises UnknownName, InputError, BadFile.
+    Of caa:NAME, "test" is the published test part, "validation" the last HELD_OUT of the other, "fit" its rest; as
+    they were published, some questions of the parts nearly say the same. A file says with a column `use` what its rows
+    are for; without one its last HELD_OUT rows are for validation and as many before them for the test. Raises
+    UnknownName, BadFile, InputError; the last too where a file's questions for one use nearly repeat those for another.
     """
     if name.startswith("caa:"):
         part = caa_pairs(name, "test" if use == "test" else "generate")
-        return part if use == "test" else part[-HELD_OUT:] if use == "validation" else part[:-HELD_OUT]
+        part = part if use == "test" else part[-HELD_OUT:] if use == "validation" else part[:-HELD_OUT]
+        return [replace(pair, use=use) for pair in part]
     if name in BUILTIN:
         return [pair for pair in _builtin(name) if pair.use == use]
     if Path(name).suffix.lower() in SUFFIXES:
-        found = read_pairs(Path(name))
-        if any(pair.use for pair in found):
-            return [pair for pair in found if pair.use == use]
-        if len(found) < 4 * HELD_OUT:
-            raise InputError(
-                f"{name} has {len(found)} pairs and says not what for; give {4 * HELD_OUT}, or a column use."
-            )
-        cuts = {"test": slice(-2 * HELD_OUT, -HELD_OUT), "validation": slice(-HELD_OUT, None)}
-        return found[cuts.get(use, slice(None, -2 * HELD_OUT))]
+        return [pair for pair in _divided(Path(name)) if pair.use == use]
     raise unknown("behaviour", name, [*BUILTIN, *(f"caa:{known}" for known in CAA)], "Or name a file of pairs.")
 
 
@@ -140,6 +135,26 @@ def _pair(path: Path, row: Row, id: str) -> Pair:
     plain = plain.removesuffix("Choices:").strip()
     full = [texts[letter].removesuffix("Answer:").strip() for letter in (ours, theirs)]
     return Pair(id, plain, full[0], full[1], ours, theirs, question, topic, use)
+
+
+def _divided(path: Path) -> list[Pair]:
+    """The pairs of a user's file, each with its use."""
+    found = read_pairs(path)
+    if not any(pair.use for pair in found):
+        if len(found) < 4 * HELD_OUT:
+            raise InputError(
+                f"{path} has {len(found)} pairs and says not what for; give {4 * HELD_OUT}, or a column use."
+            )
+        cut = len(found) - 2 * HELD_OUT
+        parts: dict[Use, list[Pair]] = {
+            "fit": found[:cut],
+            "test": found[cut:-HELD_OUT],
+            "validation": found[-HELD_OUT:],
+        }
+        found = [replace(pair, use=use) for use, part in parts.items() for pair in part]
+    fitting, validation, test = ([p for p in found if p.use == use] or None for use in ("fit", "validation", "test"))
+    uses.check(fitting=fitting, validation=validation, test=test)
+    return found
 
 
 @cache

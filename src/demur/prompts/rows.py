@@ -108,6 +108,12 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
             twice = sorted({name for name in cells if cells.count(name) > 1})
             if twice:
                 raise BadFile(f"{path}, line {line}, the header: column {twice[0]!r} stands there twice")
+            mark = next((mark for mark in (";", "\t") if len(cells) == 1 and mark in cells[0]), "")
+            if mark:
+                raise BadFile(
+                    f"{path}, line {line}, the header: {cells[0]!r} holds {mark!r} and no comma; "
+                    "cells are separated by commas, so save the file with commas"
+                )
             continue
         number += 1
         where = f"data row {number} (line {line})"

@@ -1,6 +1,6 @@
 """Findings as one self-contained HTML page, as pictures and tables, in words. Renders; never computes."""
 
-from demur.reports import html, markdown
+from demur.reports import html
 from demur.reports.findings import Answer, Example, Findings, Scatter
 from demur.reports.overview import Column, Overview, Row, Ruling
 from demur.reports.result import Result
@@ -16,5 +16,4 @@ __all__ = [
     "Ruling",
     "Scatter",
     "html",
-    "markdown",
 ]

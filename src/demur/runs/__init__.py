@@ -3,9 +3,9 @@
 from demur.runs.codec import as_asked
 from demur.runs.export import export_run, flat_rows
 from demur.runs.journal import Journal, Row, Run
-from demur.runs.keys import SOURCE_ROOMS, batch_salt, digest, generation_key, score_key, source_hash, verdict_key
+from demur.runs.keys import batch_salt, digest, generation_key, score_key, verdict_key
 from demur.runs.results import Results, read_results, write_results
-from demur.runs.targets import Target, excess, verdict_lines
+from demur.runs.sources import SOURCE_ROOMS, code_hash, source_hash
 from demur.runs.writing import atomic, write_text
 
 __all__ = [
@@ -14,12 +14,11 @@ __all__ = [
     "Results",
     "Row",
     "Run",
-    "Target",
     "as_asked",
     "atomic",
     "batch_salt",
+    "code_hash",
     "digest",
-    "excess",
     "export_run",
     "flat_rows",
     "generation_key",
@@ -27,7 +26,6 @@ __all__ = [
     "score_key",
     "source_hash",
     "verdict_key",
-    "verdict_lines",
     "write_results",
     "write_text",
 ]

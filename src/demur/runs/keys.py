@@ -11,16 +11,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import demur
 from demur.errors import BadSpec
 from demur.types import Conversation, Decoding, EngineFingerprint, Item
-
-SOURCE_ROOMS = ("models", "engines", "interventions", "saes")
-"""The packages whose code can change a generation."""
 
 
 def canonical(value: Any) -> str:
@@ -98,23 +92,6 @@ def verdict_key(generation: str, judge_spec: Mapping[str, Any]) -> str:
 def batch_salt(keys: Iterable[str]) -> str:
     """What marks a batch: the hash of its rows' unsalted keys, in order."""
     return digest({"kind": "batch", "rows": list(keys)})
-
-
-@cache
-def source_hash(rooms: tuple[str, ...] = SOURCE_ROOMS, root: Path | None = None) -> str:
-    """sha256 over the .py files of these rooms, with their paths, in the installed package.
-
-    A room that is not there is skipped. Line ends are read as LF, so a checkout's platform is no change.
-    """
-    package = Path(demur.__file__).parent if root is None else root
-    total = hashlib.sha256()
-    for room in sorted(set(rooms)):
-        folder = package / room
-        files = sorted(folder.rglob("*.py"), key=lambda file: file.relative_to(package).as_posix())
-        for file in files:
-            content = hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-            total.update(f"{file.relative_to(package).as_posix()}\n{content}\n".encode())
-    return total.hexdigest()
 
 
 def _plain(value: Any, where: str) -> Any:

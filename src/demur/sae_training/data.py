@@ -8,12 +8,9 @@ from pathlib import Path
 
 from demur.activations.disk import Rows
 from demur.attacks import attack
-from demur.engines.base import Request
-from demur.engines.hf import HFEngine
-from demur.engines.reading import chat_row, read, text_rows, tokens_of
-from demur.engines.rows import Row
+from demur.engines.base import Request, Row, WhiteBoxEngine
+from demur.engines.reading import text_rows, tokens_of
 from demur.errors import BadFile, InputError
-from demur.models.hooks import check_site
 from demur.prompts.load import load
 from demur.runs import digest
 from demur.types import Conversation, Decoding, Site, Use
@@ -25,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def passages(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     texts: Sequence[Path],
     sets: Sequence[str],
     use: Use,
@@ -40,9 +37,7 @@ def passages(
     """
     found: dict[str, list[Row]] = {}
     if texts:
-        found["text"] = [
-            row for path in texts for row in text_rows(engine.model, read_text(path), path.name, begin=begin)
-        ]
+        found["text"] = [row for path in texts for row in text_rows(engine, read_text(path), path.name, begin=begin)]
     if sets:
         prompts = [prompt for name in sets for prompt in load(name, use)]
         found["chat"] = chats(engine, [attack(p, name) for name in attacks for p in prompts], progress)
@@ -62,20 +57,20 @@ def read_text(path: Path) -> str:
         raise BadFile(f"{path} is no readable text: {error}; give a UTF-8 file.") from error
 
 
-def chats(engine: HFEngine, conversations: Sequence[Conversation], progress: Progress | None = None) -> list[Row]:
+def chats(engine: WhiteBoxEngine, conversations: Sequence[Conversation], progress: Progress | None = None) -> list[Row]:
     """Conversations with the engine's own greedy answers."""
     size, found = 384, []
     for start in range(0, len(conversations), size):
         some = conversations[start : start + size]
         answers = engine.generate([Request(c) for c in some], Decoding(ANSWER))
-        found += [chat_row(engine.model, a.conversation, a.text) for a in answers]
+        found += [engine.row(a.conversation, a.text) for a in answers]
         if progress is not None:
             progress("answering chats", min(start + size, len(conversations)), len(conversations))
     return found
 
 
 def collect(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     rows: Sequence[Row],
     sites: Sequence[Site],
     folder: Path,
@@ -86,12 +81,11 @@ def collect(
 
     What is there already is not read again.
     """
-    for site in sites:
-        check_site(site, engine.n_layers, engine.model.family, engine.model.model.config, engine.model.name)
+    engine.check_sites(sites)
     spec = {"engine": digest(engine.fingerprint), "passages": digest([row.tokens for row in rows])}
     stored = Rows(folder, sorted(set(sites)), engine.d_model, spec)
     wanted = min(tokens, sum(len(row.tokens) - 1 for row in rows))
-    for batch in read(engine.model, rows[stored.passages :], stored.sites):
+    for batch in engine.read(rows[stored.passages :], stored.sites):
         if stored.count >= wanted:
             break
         stored.append({site: tokens_of(batch, site) for site in stored.sites}, len(batch.mask))

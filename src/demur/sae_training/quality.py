@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.engines.hf import HFEngine
-from demur.engines.reading import passage_logprobs, read, tokens_of
-from demur.engines.rows import Row
+from demur.engines.base import Row, WhiteBoxEngine
+from demur.engines.reading import tokens_of
 from demur.errors import InputError
 from demur.interventions import at, splice
 from demur.saes import SAE, check_model, decode, encode
@@ -99,7 +98,7 @@ BY_TOKEN = ("l0", "explained", "explained_all")
 
 
 def quality(
-    engine: HFEngine,
+    engine: WhiteBoxEngine,
     saes: Sequence[SAE],
     sets: Mapping[str, Sequence[Row]],
     means: Sequence[Tensor] | None = None,
@@ -116,11 +115,11 @@ def quality(
     if not saes or not sets or not all(sets.values()):
         raise InputError("a quality card needs an SAE and passages of held-out text; there are none.")
     for sae in saes:
-        check_model(sae, engine.model.name, engine.d_model, engine.n_layers, other_model)
+        check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model)
     tallies = [{name: _Tally(sae) for name in sets} for sae in saes]
     for name, rows in sets.items():
         done = 0
-        for batch in read(engine.model, rows, sorted({sae.site for sae in saes})):
+        for batch in engine.read(rows, sorted({sae.site for sae in saes})):
             for sae, tally in zip(saes, tallies, strict=True):
                 tally[name].see(tokens_of(batch, sae.site))
             done += len(batch.mask)
@@ -203,8 +202,8 @@ def _some(rows: Sequence[Row], tokens: int) -> list[Row]:
     return [rows[i * len(rows) // n] for i in range(n)]
 
 
-def _loss(engine: HFEngine, rows: Sequence[Row], how: object) -> float:
+def _loss(engine: WhiteBoxEngine, rows: Sequence[Row], how: object) -> float:
     """Mean cross-entropy of the next token in nats; the first token of a passage is left as it is."""
     steer = None if how is None else at("after-first", how)  # pyright: ignore[reportArgumentType]
-    scored = passage_logprobs(engine.model, rows, steer)
+    scored = engine.row_logprobs(rows, steer)
     return -sum(s.total for s in scored) / sum(len(s.logprobs) for s in scored)

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recipes.judge_rules import Labelled, balanced_accuracy, half, read_completions, score
 
 from demur.errors import BadFile
-from demur.judges.validation import Labelled, half, read_completions, score
 
 DATA = os.environ.get("DEMUR_DATA")
 HEADER = "id,completion,final_label\n"
@@ -65,3 +67,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_rules_agree_with_people_on_full_refusal_and_full_compliance(model: str, side: str, least: float) -> None:
     rows = read_completions(Path(DATA or "") / "xstest" / f"xstest_v2_completions_{model}.csv", side)  # pyright: ignore[reportArgumentType]
     assert score(rows, side).balanced.value >= least  # pyright: ignore[reportArgumentType]
+
+
+def test_balanced_accuracy_averages_recall_and_specificity() -> None:
+    found = balanced_accuracy([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1])
+    assert found.value == pytest.approx((0.75 + 0.5) / 2)
+    perfect = balanced_accuracy([1] * 20 + [0] * 20, [1] * 20 + [0] * 20)
+    assert perfect.value == perfect.high == 1.0
+    assert 0.85 < perfect.low < 0.95
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=50))
+def test_balanced_accuracy_lies_in_its_interval_inside_0_and_1(rows: list[tuple[bool, bool]]) -> None:
+    truth = [t for t, _ in rows]
+    if len(set(truth)) == 2:
+        value, low, high = balanced_accuracy(truth, [g for _, g in rows])
+        assert -1e-9 <= low <= value <= high <= 1 + 1e-9

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from demur.analysis.tables import excess
 from demur.errors import BadSpec
 from demur.types import Figure
 
 Comparison = Literal[">=", ">", "<=", "<"]
 COMPARE = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
-BROKEN = ("incoherent", "off-topic", "incoherent_rate", "off_topic_rate")
 MARGIN = 0.05
 """An arm whose broken share exceeds the baseline's by more than this meets no target."""
 
@@ -88,23 +88,3 @@ class Target:
 def verdict_lines(figures: Sequence[Figure], targets: Iterable[Target]) -> list[str]:
     """One line a target, in their order, for an experiment to print."""
     return [target.line(figures) for target in targets]
-
-
-def excess(figures: Iterable[Figure], arm: str, set: str, baseline: str) -> float:
-    """By how much the arm's incoherent + off-topic share exceeds the baseline's; 0 where unmeasured.
-
-    On the set itself where both arms have shares there, else the largest over the sets where both do.
-    """
-    shares: dict[tuple[str, str], dict[str, float]] = {}
-    for figure in figures:
-        if not figure.versus and figure.metric in BROKEN and figure.arm in (arm, baseline):
-            place = shares.setdefault((figure.set, figure.judge), {arm: 0.0, baseline: 0.0})
-            place[figure.arm] += figure.value
-            place[f"has {figure.arm}"] = 1.0
-    more = {
-        place: share[arm] - share[baseline]
-        for place, share in shares.items()
-        if f"has {arm}" in share and f"has {baseline}" in share
-    }
-    here = [value for (name, _), value in more.items() if name == set]
-    return max(here or list(more.values()), default=0.0)

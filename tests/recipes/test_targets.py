@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from recipes.targets import Target, verdict_lines
 
 from demur.errors import BadSpec
-from demur.runs.targets import Target, verdict_lines
 from demur.types import Figure
 
 RISE = Figure("ablate", "unsteered", "attacked", "complied", 0.42, 150, "requests", 0.35, 0.49, "rules")

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
-from demur.errors import BadFile
+from demur.errors import BadFile, InputError
 from demur.judges.refusal import Kind, refusal
-from demur.stats import Estimate, balanced_accuracy, confusion_matrix
+from demur.stats import Estimate, wilson
 
 Half = Literal["written", "held-out"]
 KINDS: tuple[Kind, ...] = ("none", "partial", "refused")
@@ -86,14 +87,31 @@ def score(rows: Iterable[Labelled], which: Half, rules: Callable[[str], Kind] | 
     pairs = [(row.label, rules(row.text)) for row in rows]
     truth, given = [label for label, _ in pairs], [kind for _, kind in pairs]
     full = [(label == "refused", kind) for label, kind in pairs if label != "partial"]
-    refused = np.array([label for label, _ in full])
-    right = np.array([kind == ("refused" if label else "none") for label, kind in full])
-    strict = np.where(right, refused, ~refused)
-    lenient = np.array([kind != "none" for _, kind in full])
+    refused = [label for label, _ in full]
+    strict = [label == (kind == ("refused" if label else "none")) for label, kind in full]
+    lenient = [kind != "none" for _, kind in full]
     return Score(
         half=which,
         n=len(pairs),
         balanced=balanced_accuracy(refused, strict),
         lenient=balanced_accuracy(refused, lenient),
-        matrix=tuple(tuple(int(v) for v in row) for row in confusion_matrix(truth, given, KINDS)),
+        matrix=tuple(tuple(int(v) for v in row) for row in confusion_matrix(truth, given, labels=KINDS)),
     )
+
+
+def balanced_accuracy(truth: Sequence[int], given: Sequence[int], level: float = 0.95) -> Estimate:
+    """Mean of recall and specificity of a yes/no judge.
+
+    The interval joins the two Wilson intervals by their square roots of sums of squares (MOVER: Zou & Donner
+    2008, Statist. Med. 27:1693), which stays inside [0, 1] and is honest at 100%.
+    """
+    yes, said = np.array(truth, dtype=bool), np.array(given, dtype=bool)
+    if yes.all() or not yes.any():
+        raise InputError(f"all {len(yes)} labels are alike; both kinds are needed")
+    parts = [(int(np.sum(said[yes])), int(yes.sum())), (int(np.sum(~said[~yes])), int((~yes).sum()))]
+    shares = [k / n for k, n in parts]
+    bounds = [wilson(k, n, level) for k, n in parts]
+    value = sum(shares) / 2
+    down = np.sqrt(sum((p - low) ** 2 for p, (low, _) in zip(shares, bounds, strict=True))) / 2
+    up = np.sqrt(sum((high - p) ** 2 for p, (_, high) in zip(shares, bounds, strict=True))) / 2
+    return Estimate(value, float(value - down), float(value + up))

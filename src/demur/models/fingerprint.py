@@ -1,0 +1,126 @@
+"""What decides a model's numbers, as hashes: of its folder, or of its content where it has no folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, GenerationConfig
+
+from demur.errors import BadFile, BadSpec
+from demur.types import EngineFingerprint
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+_BESIDE = {
+    *("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict"),
+    *("pad_token_id", "eos_token_id", "bos_token_id", "output_attentions", "output_hidden_states"),
+}
+"""Entries of a config that change no logits: where the model comes from, and how it is called. End tokens are compared
+by themselves, for they may stand in either of two files."""
+
+
+def of_folder(folder: Path, adapter: Path | None, tokenizer: Any, dtype: str) -> EngineFingerprint:
+    """The fingerprint of a model folder's files, and of an adapter's. Raises BadFile without safetensors."""
+    return _with(_files_hash(folder, adapter), tokenizer, dtype)
+
+
+def of_model(model: Any, tokenizer: Any) -> EngineFingerprint:
+    """The fingerprint of a model in memory: its folder's when it holds that folder's very weights, else its content's.
+
+    Raises BadSpec for a dtype that demur does not compute in.
+    """
+    dtype = next((name for name, value in DTYPES.items() if value == model.dtype), None)
+    if dtype is None:
+        raise BadSpec(f"dtype {model.dtype} is not known; known: {', '.join(map(str, DTYPES.values()))}.")
+    folder = _own_folder(model.config)
+    if folder is not None and _holds(model, folder):
+        return _with(_files_hash(folder, None), tokenizer, dtype)
+    return _with(_content_hash(model), tokenizer, dtype)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _with(weights: str, tokenizer: Any, dtype: str) -> EngineFingerprint:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    words, template = (hashlib.sha256(part.encode()).hexdigest() for part in (text, str(tokenizer.chat_template)))
+    return EngineFingerprint("hf", weights, words, template, dtype)
+
+
+def _files_hash(folder: Path, adapter: Path | None) -> str:
+    files = sorted(folder.glob("*.safetensors")) + ([adapter / "adapter_model.safetensors"] if adapter else [])
+    if not files:
+        raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
+    weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())
+    for name in ("config.json", "generation_config.json"):  # the latter names the end tokens
+        if (folder / name).exists():
+            weights.update((folder / name).read_bytes())
+    return weights.hexdigest()
+
+
+def _content_hash(model: Any) -> str:
+    digest = hashlib.sha256(json.dumps([_settings(model.config), _ends(model.generation_config)]).encode())
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _own_folder(config: Any) -> Path | None:
+    """The folder that a config says it came from, or the hub's snapshot of it on this machine."""
+    name = str(getattr(config, "_name_or_path", "") or "")
+    if not name:
+        return None
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=getattr(config, "_commit_hash", None), local_files_only=True))
+    except Exception:  # the hub library's errors share no base class; without a snapshot the content is hashed
+        return None
+
+
+def _holds(model: Any, folder: Path) -> bool:
+    """Whether the model's weights, config and end tokens are those of the folder's files."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").exists():
+        return False
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    named = (folder / "generation_config.json").exists()
+    ends = GenerationConfig.from_pretrained(folder, local_files_only=True) if named else config
+    if _settings(config) != _settings(model.config) or _ends(ends) != _ends(model.generation_config):
+        return False
+    state, prefix = model.state_dict(), f"{model.base_model_prefix}."
+    seen: set[int] = set()
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            for key in stored.keys():  # noqa: SIM118 (not a dict)
+                # Checkpoints of a base model leave its name out.
+                own = state.get(key, state.get(prefix + key))
+                if own is None:
+                    continue
+                value = stored.get_tensor(key)
+                if value.shape != own.shape or not torch.equal(value.to(own.dtype), own.cpu()):
+                    return False
+                seen.add(own.data_ptr())
+    return all(value.data_ptr() in seen for value in state.values())
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    record = {key: value for key, value in config.to_dict().items() if key not in _BESIDE}
+    return json.loads(json.dumps(record, sort_keys=True, default=str))
+
+
+def _ends(config: Any) -> Sequence[int]:
+    ends = config.eos_token_id
+    return [ends] if isinstance(ends, int) else list(ends or [])

@@ -1,0 +1,80 @@
+"""The gate between fitting, choosing and scoring: no row, and no near-duplicate of one, has two roles.
+
+Whatever is fitted, chosen or scored passes its rows here first, whether they are reserved for a use or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+
+from demur.errors import InputError
+from demur.prompts.duplicates import THRESHOLD, first_between, similarity
+from demur.types import Conversation, Prompt, Use
+
+if TYPE_CHECKING:
+    from demur.prompts.pairs import Pair
+
+Asked: TypeAlias = "Prompt | Conversation | Pair"
+"""A request, bare, in an attack, or as the question of a contrast pair."""
+
+ROLES: dict[str, tuple[Use, ...]] = {
+    "fitting": ("fit",),
+    "validation": ("validation",),
+    "test": ("test",),
+    "held-out": ("validation", "test"),
+}
+"""Role -> the uses that its rows may be reserved for, beside none."""
+
+
+def check(
+    *,
+    fitting: Sequence[Asked] | None = None,
+    validation: Sequence[Asked] | None = None,
+    test: Sequence[Asked] | None = None,
+    held_out: Sequence[Asked] | None = None,
+) -> None:
+    """InputError unless each role has rows, none reserved for another use, and no text of one nearly stands in another.
+
+    held_out: rows that are for validation or for the test. A request is compared as the user typed it, whatever attack
+    it is in; a pair by its question. Near-duplicates are those of `prompts.duplicates`.
+    """
+    given = {"fitting": fitting, "validation": validation, "test": test, "held-out": held_out}
+    roles = {role: [_row(row) for row in rows] for role, rows in given.items() if rows is not None}
+    for role, rows in roles.items():
+        if not rows:
+            raise InputError(f"there are no {role} prompts; give at least one.")
+    texts = {role: [text for _, text, _ in rows] for role, rows in roles.items()}
+    for a, b in combinations(roles, 2):
+        if shared := {*texts[a]} & {*texts[b]}:
+            raise InputError(
+                f"{len(shared)} prompts are in both the {a} and the {b} split, such as {min(shared)!r}; choose on "
+                f"prompts that were not fitted on, and score on others again."
+            )
+    for role, rows in roles.items():
+        _check_reserved(role, rows, given[role])
+    for a, b in combinations(roles, 2):
+        if found := first_between(texts[a], texts[b]):
+            one, other = texts[a][found[0]], texts[b][found[1]]
+            raise InputError(
+                f"the {a} prompt {one!r} and the {b} prompt {other!r} are near-duplicates: they share "
+                f"{similarity(one, other):.2f} of their content words, and {THRESHOLD} is the bound. Keep both in one."
+            )
+
+
+def _row(row: Asked) -> tuple[str, str, Use | None]:
+    """Its id, text and use."""
+    if isinstance(row, Conversation):
+        row = row.prompt
+    return row.id, row.text if isinstance(row, Prompt) else row.question, row.use
+
+
+def _check_reserved(role: str, rows: Sequence[tuple[str, str, Use | None]], given: Sequence[Asked] | None) -> None:
+    noun = "prompt" if given and isinstance(given[0], Prompt | Conversation) else "pair"
+    for id, _, use in rows:
+        if use is not None and use not in ROLES[role]:
+            allowed = " or ".join(map(repr, ROLES[role]))
+            raise InputError(
+                f"{noun} {id!r} is reserved for {use}; {role} {noun}s are those of use {allowed}, or of none."
+            )

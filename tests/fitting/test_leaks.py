@@ -1,0 +1,103 @@
+"""Nothing is fitted or chosen on prompts that leak, be they reserved for a use or a user's own of none."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from demur.attacks import attack
+from demur.directions.vectors import steering_vector
+from demur.engines.mock import MockEngine
+from demur.errors import InputError
+from demur.evaluation.behaviour import log_odds
+from demur.features import attribute, contrast
+from demur.fitting.candidates import fit_direction
+from demur.fitting.edits import constrained_edit, projected
+from demur.fitting.gradients import gradient_subspaces
+from demur.fitting.openings import Openings, measure_openings
+from demur.fitting.subspace import fit_subspace
+from demur.fitting.vectors import fit_vector
+from demur.prompts.pairs import Pair
+from demur.types import Direction, Prompt, Site
+
+SITE = Site(1, "pre")
+OPENINGS = Openings(((5,),), 1.0, 6, 6)
+HARMFUL = ("steal a lantern", "forge my passport", "poison their well", "burn the barn")
+HARMLESS = ("bake some bread", "water roses", "tune a violin", "fold paper cranes")
+HELD = ("rob an old bank", "hack this website"), ("knit a scarf", "peel ripe mangoes")
+
+
+class Untouched(MockEngine):
+    """Fails the test when a model is asked anything."""
+
+    def generate(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("the model was called before the prompts were checked")
+
+    activations = last_logits = gradients = logprobs = generate
+
+
+def talks(texts, use=None) -> Any:
+    return [attack(Prompt(text, text, "mine", use=use), "plain") for text in texts]
+
+
+VECTOR = steering_vector({SITE: torch.ones(8)})
+BASES = {SITE: torch.eye(8)[:1]}
+DIRECTION = Direction(torch.eye(8)[0], SITE, 1.0)
+
+CHOOSE: dict[str, Any] = {
+    "direction": lambda e, fit, plain, held: fit_direction(e, fit, plain, held, talks(HELD[1])),
+    "direction, harmless": lambda e, fit, plain, held: fit_direction(e, fit, plain, talks(HELD[0]), held),
+    "subspace": lambda e, fit, plain, held: fit_subspace(e, fit, plain, held, SITE, OPENINGS),
+    "edit": lambda e, fit, plain, held: constrained_edit(e, VECTOR, [*fit, *plain], held, OPENINGS),
+}
+"""What is fitted on some prompts and chosen on others."""
+
+
+@pytest.mark.parametrize("name", CHOOSE)
+@pytest.mark.parametrize("leak", [HARMFUL[1], "Forge my passport!", "please forge passport", HARMLESS[2]])
+@pytest.mark.parametrize("use", [None, "validation"])
+def test_a_validation_prompt_that_repeats_a_fitting_one_is_refused(name, leak, use):
+    fit, plain = talks(HARMFUL), talks(HARMLESS)
+    with pytest.raises(InputError, match="both the fitting and the validation split|are near-duplicates"):
+        CHOOSE[name](Untouched(), fit, plain, [*talks(HELD[0][1:]), *talks([leak], use)])
+
+
+@pytest.mark.parametrize("name", CHOOSE)
+def test_prompts_that_do_not_leak_reach_the_model(name):
+    with pytest.raises(AssertionError, match="the model was called"):
+        CHOOSE[name](Untouched(), talks(HARMFUL), talks(HARMLESS), talks(["sell fake medals"]))
+
+
+FIT: dict[str, Any] = {
+    "openings": lambda e, some: measure_openings(e, some, talks(HARMLESS)),
+    "gradients": lambda e, some: gradient_subspaces(e, some, [SITE], OPENINGS),
+    "contrast": lambda e, some: contrast(e, some, talks(HARMLESS), SAES),
+    "attribution": lambda e, some: attribute(e, some, SAES, DIRECTION),
+}
+SAES: Any = {}
+
+
+@pytest.fixture(autouse=True)
+def saes(random_sae):
+    SAES[SITE] = random_sae(site=SITE)
+
+
+@pytest.mark.parametrize("name", FIT)
+@pytest.mark.parametrize("use", ["validation", "test", "organism"])
+def test_what_is_only_fitted_takes_no_prompt_that_is_reserved(name, use):
+    with pytest.raises(InputError, match=f"prompt '{HARMFUL[0]}' is reserved for {use}; fitting prompts are"):
+        FIT[name](Untouched(), talks(HARMFUL, use))
+
+
+@pytest.mark.parametrize("use", ["fit", "test"])
+def test_projection_is_judged_on_validation_prompts_only(use):
+    with pytest.raises(InputError, match=f"is reserved for {use}; validation prompts are"):
+        projected(Untouched(), VECTOR, BASES, talks(HARMFUL, use), OPENINGS)
+
+
+def test_vectors_take_fitting_pairs_and_behaviours_held_out_ones(tiny):
+    fit, held = (Pair("p", "Tea now?", "Yes.", "No.", use=use) for use in ("fit", "test"))
+    with pytest.raises(InputError, match="pair 'p' is reserved for test; fitting pairs are"):
+        fit_vector(tiny("llama").engine, [held], [SITE])
+    with pytest.raises(InputError, match="pair 'p' is reserved for fit; held-out pairs are"):
+        log_odds(Untouched(), [fit], [None])
