@@ -15,6 +15,7 @@ from demur.stats import (
     holm,
     paired_difference,
     recall_at_fpr,
+    resampled,
     spearman,
     wilson,
 )
@@ -203,3 +204,12 @@ def test_a_rank_correlation_that_means_nothing_is_refused():
             spearman(a, b, list(range(len(a))))
     with pytest.raises(InputError, match="3 and 2 values and 3 cluster ids"):
         spearman([1, 2, 3], [1, 2], [1, 2, 3])
+
+
+def test_any_statistic_is_resampled_by_cluster():
+    values = np.repeat([1.0, 2.0, 3.0], 20)
+    found = resampled(lambda at: float(values[at].mean()), np.repeat(["a", "b", "c"], 20).tolist())
+    # Three clusters: all draws of one cluster have 1/9 together; sixty free rows would stay within 1.8 to 2.2.
+    assert found == (2.0, 1.0, 3.0)
+    with pytest.raises(InputError, match="0 rows"):
+        resampled(lambda at: 0.0, [])

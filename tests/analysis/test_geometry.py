@@ -1,27 +1,7 @@
 import pytest
-import torch
 
-from demur.analysis.geometry import along, cosines, dose_slope, gain_over_zero, left_out, line, uncertain
-from demur.directions.vectors import steering_vector
+from demur.analysis.geometry import bootstrap_line, dose_slope, gain_over_zero, left_out, line
 from demur.errors import InputError
-from demur.types import Direction, Site
-
-
-def test_the_cosine_is_signed_and_a_site_each():
-    axis = torch.eye(4)[0]
-    vector = steering_vector({Site(1): torch.tensor([-3.0, 4.0, 0, 0]), Site(2): 2 * axis})
-    assert cosines(vector, Direction(axis, Site(1), 1.0)) == pytest.approx({"1.pre": -0.6, "2.pre": 1.0})
-    with pytest.raises(InputError, match="widths 4 and 3"):
-        cosines(vector, Direction(torch.eye(3)[0], Site(1), 1.0))
-
-
-def test_cosines_with_several_directions_of_each_site():
-    vector = steering_vector({Site(1): torch.tensor([3.0, 4.0, 0]), Site(2): torch.tensor([0, 0, -2.0])})
-    rows = [steering_vector({Site(1): torch.eye(3)[i], Site(2): torch.eye(3)[2 - i]}) for i in range(2)]
-    found = along(vector, rows)
-    assert found["1.pre"] == pytest.approx([0.6, 0.8]) and found["2.pre"] == pytest.approx([-1.0, 0.0])
-    with pytest.raises(InputError, match="stands at 2.pre"):
-        along(vector, [steering_vector({Site(1): torch.eye(3)[0]})])
 
 
 def test_a_slope_is_in_points_a_unit_of_dose():
@@ -45,15 +25,15 @@ def test_a_line_and_what_it_predicts_for_a_vector_it_never_saw():
 
 def test_a_line_is_as_certain_as_the_groups_of_its_vectors_are_many():
     x, y = [-0.6, -0.4, -0.2, 0.1, 0.4, 0.6], [0.31, 0.1, 0.12, -0.05, -0.1, -0.3]
-    gradient, explained = uncertain(x, y, list("abcdef"))
+    gradient, explained = bootstrap_line(x, y, list("abcdef"))
     assert gradient.value == pytest.approx(line(x, y).gradient) and explained.value == line(x, y).r_squared
     assert gradient.low < gradient.value < gradient.high < 0 < explained.low < explained.value <= explained.high <= 1
-    twice = uncertain(x * 2, y * 2, list("abcdef") * 2)
+    twice = bootstrap_line(x * 2, y * 2, list("abcdef") * 2)
     assert twice[0] == pytest.approx(gradient) and twice[1] == pytest.approx(explained)
-    apart = uncertain(x * 2, y * 2, list("abcdefghijkl"))[0]
+    apart = bootstrap_line(x * 2, y * 2, list("abcdefghijkl"))[0]
     assert apart.high - apart.low < gradient.high - gradient.low
     with pytest.raises(InputError, match="needs 3"):
-        uncertain(x[:2], y[:2], list("ab"))
+        bootstrap_line(x[:2], y[:2], list("ab"))
 
 
 def test_a_useless_prediction_gains_nothing():

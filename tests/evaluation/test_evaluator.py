@@ -9,7 +9,7 @@ from tests.planted import Planted
 from demur.attacks import attack
 from demur.engines.base import Scored
 from demur.evaluation import evaluator
-from demur.evaluation.evaluator import Arm, Bench
+from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.items import score_items
 from demur.interventions import ablate, add, chain, everywhere
 from demur.judges.outcome import OutcomeJudge
@@ -56,7 +56,7 @@ class Mortal(Planted):
         return super().logprobs(pairs, intervention)
 
 
-class Stub(OutcomeJudge):
+class Stub:
     """A judge by any rule."""
 
     name = "stub"
@@ -91,7 +91,7 @@ def small_batches(monkeypatch):
 def whole(judge, decoding):
     """The table of an undisturbed run."""
     engine = Planted()
-    return Bench(engine, judge, decoding).run(arms(engine), SETS)
+    return Evaluator(engine, judge, decoding).run(arms(engine), SETS)
 
 
 def test_every_arm_answers_every_prompt_of_every_set_in_order(whole):
@@ -116,11 +116,11 @@ def test_the_outcomes_are_the_planted_ones(whole):
 def test_a_rerun_makes_no_engine_call_and_gives_the_same_table(tmp_path, judge, decoding, whole):
     first, again = Planted(), Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
-        made = Bench(first, judge, decoding, journal)
+        made = Evaluator(first, judge, decoding, journal)
         assert made.run(arms(first), SETS) == whole
     judged = judge.engine.calls.copy()
     with Journal(tmp_path / "j.sqlite") as journal:
-        rerun = Bench(again, judge, decoding, journal)
+        rerun = Evaluator(again, judge, decoding, journal)
         assert rerun.run(arms(again), SETS) == whole
     assert (made.generated, rerun.generated) == (first.rows, 0) == (ROWS, 0)
     assert not again.calls
@@ -135,9 +135,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, small_batches, judge, decod
 
     dying, healthy = Dying("generate", at), dtype()
     with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(KeyboardInterrupt):
-        Bench(dying, judge, decoding, journal).run(arms(dying), SETS)
+        Evaluator(dying, judge, decoding, journal).run(arms(dying), SETS)
     with Journal(tmp_path / "j.sqlite") as journal:
-        table = Bench(healthy, judge, decoding, journal).run(arms(healthy), SETS)
+        table = Evaluator(healthy, judge, decoding, journal).run(arms(healthy), SETS)
     assert shares(table) == shares(whole)
     assert dying.rows == 8 * (at - 1)
     assert dying.rows + healthy.rows == ROWS
@@ -147,9 +147,11 @@ def test_a_run_killed_while_judging_generates_nothing_again(tmp_path, small_batc
     dying, healthy = Mortal("logprobs", 4), Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(KeyboardInterrupt):
-            Bench(healthy, OutcomeJudge(dying, judge.band, judge.others), decoding, journal).run(arms(healthy), SETS)
+            Evaluator(healthy, OutcomeJudge(dying, judge.band, judge.others), decoding, journal).run(
+                arms(healthy), SETS
+            )
         calls = healthy.calls.copy()
-        table = Bench(healthy, judge, decoding, journal).run(arms(healthy), SETS)
+        table = Evaluator(healthy, judge, decoding, journal).run(arms(healthy), SETS)
     assert shares(table) == shares(whole)
     assert healthy.calls == calls
 
@@ -158,9 +160,9 @@ def test_a_changed_judge_judges_anew_and_generates_nothing(tmp_path, judge, deco
     engine = Planted()
     other = OutcomeJudge(Planted(), replace(judge.band, high=judge.band.high * 2), judge.others)
     with Journal(tmp_path / "j.sqlite") as journal:
-        Bench(engine, judge, decoding, journal).run(arms(engine), SETS)
+        Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS)
         rows = engine.rows
-        table = Bench(engine, other, decoding, journal).run(arms(engine), SETS)
+        table = Evaluator(engine, other, decoding, journal).run(arms(engine), SETS)
         assert engine.rows == rows
         assert isinstance(other.engine, Planted)
         assert other.engine.calls["logprobs"] > 0
@@ -193,11 +195,11 @@ def test_in_bf16_a_missing_row_is_made_again_among_its_whole_batch_and_the_other
 ):
     path, first, second = tmp_path / "j.sqlite", Numbered("first"), Numbered("second")
     with Journal(path) as journal:
-        before = Bench(first, judge, decoding, journal).run(arms(first), SETS)
+        before = Evaluator(first, judge, decoding, journal).run(arms(first), SETS)
     lost = before["add", "harmful"][3].generation
     forget(path, lost.key)
     with Journal(path) as journal:
-        after = Bench(second, judge, decoding, journal).run(arms(second), SETS)
+        after = Evaluator(second, judge, decoding, journal).run(arms(second), SETS)
         stored = journal.generations(row.generation.key for rows in after.values() for row in rows)
     assert second.rows == 8
     texts = {place: [row.generation.text for row in rows] for place, rows in after.items()}
@@ -209,11 +211,11 @@ def test_in_bf16_a_missing_row_is_made_again_among_its_whole_batch_and_the_other
 def test_in_fp32_only_the_missing_row_is_made_again(tmp_path, judge, decoding, whole):
     path, engine = tmp_path / "j.sqlite", Planted()
     with Journal(path) as journal:
-        Bench(engine, judge, decoding, journal).run(arms(engine), SETS)
+        Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS)
     forget(path, whole["ablate", "plain"][2].generation.key)
     engine.rows = 0
     with Journal(path) as journal:
-        assert Bench(engine, judge, decoding, journal).run(arms(engine), SETS) == whole
+        assert Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS) == whole
     assert engine.rows == 1
 
 
@@ -221,7 +223,7 @@ def test_in_bf16_a_row_among_others_is_another_row(tmp_path, judge, decoding):
     engine, few = Bf16(), {"harmful": SETS["harmful"][:3]}
     with Journal(tmp_path / "j.sqlite") as journal:
         for sets in (SETS, few, few):
-            Bench(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
+            Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
     assert engine.rows == sum(map(len, SETS.values())) + 3
 
 
@@ -237,9 +239,9 @@ def test_equal_requests_are_generated_once_in_fp32_and_each_among_its_own_in_bf1
     sets = {"a": [ask("1", "bake bread"), ask("2", "a poem"), ask("3", "bake bread")], "b": [ask("4", "bake bread")]}
     with Journal(tmp_path / "j.sqlite") as journal:
         run = journal.start_run({"a": 1})
-        table = Bench(engine, judge, decoding, journal).run(
-            [Arm("unsteered")] + [Arm("nothing", chain())] * (dtype is Planted), sets | {"c": [ask("5", "a poem")]}, run
-        )
+        arms = [Arm("unsteered")] + [Arm("nothing", chain())] * (dtype is Planted)
+        own = Evaluator(engine, judge, decoding, journal, run_id=run)
+        table = own.run(arms, sets | {"c": [ask("5", "a poem")]})
     assert engine.rows == made
     rows = [row for place in table.values() for row in place]
     assert {row.generation.arm for row in rows} == {arm for arm, _ in table}
@@ -249,10 +251,10 @@ def test_equal_requests_are_generated_once_in_fp32_and_each_among_its_own_in_bf1
 
 def test_equal_answers_have_one_verdict_in_the_first_run_as_in_every_later_one(tmp_path, small_batches, decoding):
     """Also when they stand in different batches and the judge would look at the prompt's id."""
-    stub: Any = Stub(lambda g: "refused" if g.conversation.prompt.id == "0" else "complied")
+    stub = Stub(lambda g: "refused" if g.conversation.prompt.id == "0" else "complied")
     sets = {"a": [ask(str(i), "bake bread" if i in (0, 19) else f"poem {i}") for i in range(20)]}
     with Journal(tmp_path / "j.sqlite") as journal:
-        tables = [Bench(Planted(), stub, decoding, journal).run([Arm("unsteered")], sets) for _ in range(2)]
+        tables = [Evaluator(Planted(), stub, decoding, journal).run([Arm("unsteered")], sets) for _ in range(2)]
     assert shares(tables[0]) == shares(tables[1])
     assert shares(tables[0])["unsteered", "a"] == ["refused", *["complied"] * 18, "refused"]
     assert stub.judged == 19
@@ -264,7 +266,7 @@ def test_played_turns_are_kept_and_come_back_from_the_journal(tmp_path, judge, d
     engine = Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
         first, again = (
-            Bench(engine, judge, decoding, journal).run([Arm("unsteered")], sets)["unsteered", "turns"]
+            Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)["unsteered", "turns"]
             for _ in range(2)
         )
     assert engine.rows == 3
@@ -276,7 +278,7 @@ def test_the_run_knows_its_rows(tmp_path, judge, decoding, whole):
     engine = Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
         run = journal.start_run({"a": 1})
-        Bench(engine, judge, decoding, journal).run(arms(engine), SETS, run)
+        Evaluator(engine, judge, decoding, journal, run_id=run).run(arms(engine), SETS)
         rows = {(row.arm, row.set, row.position): row.generation for row in journal.rows(run)}
     assert rows == {(a, s, i): row.generation for (a, s), part in whole.items() for i, row in enumerate(part)}
 
@@ -286,19 +288,18 @@ def test_sampled_answers_to_equal_requests_are_drawn_one_by_one(tmp_path, judge)
     with Journal(tmp_path / "j.sqlite") as journal:
         for seed in (0, 0, 1):
             decoding = Decoding(max_new_tokens=8, temperature=1.0, seed=seed)
-            Bench(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
+            Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
     assert engine.rows == 4
 
 
 def test_progress_names_its_phase_and_ends_at_the_total(judge, decoding, small_batches):
     seen: list[tuple[str, int, int]] = []
     engine = Planted()
-    bench = Bench(engine, judge, decoding, progress=lambda *at: seen.append(at))
-    bench.run([Arm("unsteered")], {"a": SETS["harmful"], "b": SETS["plain"]})
-    bench.score([Arm("unsteered")], builtin_items("test")[:3])
+    watched = Evaluator(engine, judge, decoding, progress=lambda *at: seen.append(at))
+    watched.run([Arm("unsteered")], {"a": SETS["harmful"], "b": SETS["plain"]})
+    watched.score([Arm("unsteered")], builtin_items("test")[:3])
     assert seen == [("generating", 8, 13), ("generating", 13, 13), ("judging", 8, 13), ("judging", 13, 13),
                     ("scoring items", 1, 1)]  # fmt: skip
-    assert bench.seconds > 0
 
 
 ITEMS = builtin_items("test")[:12]
@@ -318,11 +319,11 @@ def test_scores_are_kept_and_the_likeliest_choice_counts(tmp_path, monkeypatch, 
     engine.calls.clear()
     with Journal(tmp_path / "j.sqlite") as journal:
         for items, right in expected.items():
-            found = Bench(engine, judge, decoding, journal).score(arms(engine), items)
+            found = Evaluator(engine, judge, decoding, journal).score(arms(engine), items)
             assert found == {"unsteered": right, "add": right, "ablate": right}
             assert 0 < sum(right) < len(right)
             calls = engine.calls.copy()
-            assert Bench(engine, judge, decoding, journal).score(arms(engine), items) == found
+            assert Evaluator(engine, judge, decoding, journal).score(arms(engine), items) == found
             assert engine.calls == calls
 
 
@@ -340,10 +341,10 @@ def test_an_arm_killed_while_scoring_goes_on(tmp_path, monkeypatch, judge, decod
     healthy = Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(KeyboardInterrupt):
-            Bench(Dying(), judge, decoding, journal).score([Arm("unsteered")], ITEMS)
-        found = Bench(healthy, judge, decoding, journal).score([Arm("unsteered")], ITEMS)
+            Evaluator(Dying(), judge, decoding, journal).score([Arm("unsteered")], ITEMS)
+        found = Evaluator(healthy, judge, decoding, journal).score([Arm("unsteered")], ITEMS)
     assert healthy.calls["logprobs"] == 1
-    assert found == Bench(healthy, judge, decoding).score([Arm("unsteered")], ITEMS)
+    assert found == Evaluator(healthy, judge, decoding).score([Arm("unsteered")], ITEMS)
 
 
 @pytest.mark.parametrize(("dtype", "calls"), [(Planted, 1), (Bf16, 2)])
@@ -351,7 +352,7 @@ def test_in_bf16_an_item_among_others_is_scored_again(tmp_path, judge, decoding,
     engine = dtype()
     with Journal(tmp_path / "j.sqlite") as journal:
         for items in (ITEMS, ITEMS[:4], ITEMS[:4]):
-            Bench(engine, judge, decoding, journal).score([Arm("unsteered")], items)
+            Evaluator(engine, judge, decoding, journal).score([Arm("unsteered")], items)
     assert engine.calls["logprobs"] == calls
 
 
@@ -362,5 +363,5 @@ def test_of_equally_likely_choices_the_first_counts(judge, decoding):
         def logprobs(self, pairs, intervention=None):
             return [Scored((-1.0,), False) for _ in pairs]
 
-    right = Bench(Torn(), judge, decoding).score([Arm("unsteered")], ITEMS)["unsteered"]
+    right = Evaluator(Torn(), judge, decoding).score([Arm("unsteered")], ITEMS)["unsteered"]
     assert right == [item.gold == 0 for item in ITEMS]

@@ -1,11 +1,10 @@
-import contextlib
 import math
 
 import pytest
 from tests.planted import Planted
 
 from demur.engines.base import Scored
-from demur.evaluation.judging import PANEL, fitted_judge, kept_bench, panel
+from demur.evaluation.judging import PANEL, calibrated_judge, open_evaluator, panel
 from demur.judges.topic import OTHERS, other_requests
 from demur.prompts.builtin import builtin
 from demur.runs import Journal
@@ -32,7 +31,7 @@ def test_the_panel_is_large_enough_for_every_request_its_own_among_them(name):
 
 def test_the_band_is_that_of_the_unsteered_validation_answers():
     steps: list[tuple[int, int, int]] = []
-    judge = fitted_judge(Planted(), DECODING, progress=lambda *at: steps.append(at))
+    judge = calibrated_judge(Planted(), DECODING, progress=lambda *at: steps.append(at))
     assert judge.band.n == N >= 50
     assert judge.band.origin["new_tokens"] == 12
     assert steps[-1][:2] == (N, N)
@@ -42,19 +41,19 @@ def test_the_band_is_that_of_the_unsteered_validation_answers():
 def test_with_a_journal_it_is_fitted_once_and_for_each_decoding(tmp_path):
     engine = Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
-        first = fitted_judge(engine, DECODING, journal).spec()
+        first = calibrated_judge(engine, DECODING, journal).spec()
         calls = engine.calls.copy()
-        assert fitted_judge(engine, DECODING, journal).spec() == first
+        assert calibrated_judge(engine, DECODING, journal).spec() == first
         assert engine.calls == calls == {"generate": 2, "logprobs": 1}
-        assert fitted_judge(engine, Decoding(max_new_tokens=6), journal).spec() != first
+        assert calibrated_judge(engine, Decoding(max_new_tokens=6), journal).spec() != first
         assert engine.calls == {"generate": 4, "logprobs": 2}
-        assert fitted_judge(Planted(seed=108), DECODING, journal).spec() != first
+        assert calibrated_judge(Planted(seed=108), DECODING, journal).spec() != first
 
 
 def test_without_a_journal_it_comes_out_the_same(tmp_path):
     with Journal(tmp_path / "j.sqlite") as journal:
-        kept = [fitted_judge(Planted(), DECODING, journal).spec() for _ in range(2)]
-    assert kept == [fitted_judge(Planted(), DECODING).spec()] * 2
+        cached = [calibrated_judge(Planted(), DECODING, journal).spec() for _ in range(2)]
+    assert cached == [calibrated_judge(Planted(), DECODING).spec()] * 2
 
 
 @pytest.mark.parametrize("row", [[], [math.inf]])
@@ -66,27 +65,17 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
             return [Scored(tuple(row), False)] * 3 + super().logprobs(pairs, intervention)[3:]
 
     with Journal(tmp_path / "j.sqlite") as journal:
-        bands = [fitted_judge(Mute(), DECODING, journal).band for _ in range(2)]
+        bands = [calibrated_judge(Mute(), DECODING, journal).band for _ in range(2)]
     assert bands[0] == bands[1]
     assert bands[0].n == N - 3
 
 
-def test_a_kept_bench_counts_what_its_judge_is_fitted_on_and_makes_nothing_twice(tmp_path):
-    counts = []
+def test_an_opened_evaluator_counts_what_calibrates_its_judge_and_makes_nothing_twice(tmp_path):
+    counts, phases = [], set()
     for _ in range(2):
-        with kept_bench(Planted(), DECODING, tmp_path) as (bench, run):
-            counts.append(bench.generated)
-            assert run == ""
+        with open_evaluator(Planted(), DECODING, tmp_path, lambda phase, *_: phases.add(phase)) as opened:
+            counts.append(opened.generated)
+            assert (opened.run_id, opened.folder) == ("", tmp_path)
+            assert opened.prompts.name == "built-in"
     assert counts == [N, 0]
-
-
-def test_a_run_is_listed_from_the_start_and_finished_unless_something_is_raised(tmp_path):
-    for problem, status in ((KeyError, "open"), (None, "finished")):
-        with contextlib.suppress(KeyError), kept_bench(Planted(), DECODING, tmp_path, kind="trial",
-                                                       spec={"job": "trial"}) as (bench, run):  # fmt: skip
-            assert bench.journal is not None
-            assert {r.id: r.status for r in bench.journal.runs()} == {run: "open"}
-            if problem is not None:
-                raise problem
-        with Journal(tmp_path / "journal.sqlite") as journal:
-            assert [r.status for r in journal.runs()] == [status]
+    assert phases == {"calibrating the judge"}

@@ -6,8 +6,8 @@ from tests.planted import Planted
 
 from demur.engines.mock import MockEngine
 from demur.errors import DemurError, InputError
-from demur.fitting.candidates import Candidate, Grid, fit_direction
-from demur.interventions import ablate, everywhere
+from demur.fitting.candidates import Bounds, Candidate, Grid, choose_direction
+from demur.interventions import ablate
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Message, Site
 
@@ -26,7 +26,7 @@ def engine() -> Planted:
 
 @pytest.fixture(scope="module")
 def fit(engine):
-    return fit_direction(engine, *PARTS, origin={"prompts": "built-in"})
+    return choose_direction(engine, *PARTS, origin={"prompts": "built-in"})
 
 
 def test_it_recovers_the_planted_direction(engine, fit):
@@ -37,13 +37,13 @@ def test_it_recovers_the_planted_direction(engine, fit):
 def test_it_tries_every_layer_below_80_percent_but_the_first_and_every_position(engine, fit):
     assert {(c.layer, c.position) for c in fit.candidates} == {(la, p) for la in (1, 2) for p in range(-5, 0)}
     steps: list[tuple[int, int]] = []
-    few = fit_direction(engine, *PARTS, grid=Grid(2, 3, (-1, -3)), progress=lambda *at: steps.append(at))
+    few = choose_direction(engine, *PARTS, grid=Grid(2, 3, (-1, -3)), progress=lambda *at: steps.append(at))
     assert [(c.layer, c.position) for c in few.candidates] == [(2, -1), (2, -3)]
     assert steps == [(1, 2), (2, 2)]
 
 
 def test_it_keeps_the_allowed_candidate_that_ablates_refusal_most(fit):
-    allowed = [c for c in fit.candidates if Grid().allows(c)]
+    allowed = [c for c in fit.candidates if Bounds().allows(c)]
     best = min(allowed, key=lambda c: c.ablated)
     assert (fit.direction.site, fit.direction.origin["position"]) == (Site(best.layer, "pre"), best.position)
     assert fit.direction.origin["scores"]["ablated"] == best.ablated
@@ -67,7 +67,7 @@ def test_it_says_how_it_was_made(engine, fit):
 
 
 def test_ablating_it_makes_the_model_comply(engine, fit):
-    off = ablate(fit.direction, everywhere(engine.n_layers))
+    off = ablate(fit.direction).bind(engine.n_layers)
     assert [engine.decide(c, None) for c in PARTS[2]] == ["refuse"] * 8
     assert [engine.decide(c, off) for c in PARTS[2]] == ["comply"] * 8
 
@@ -77,18 +77,18 @@ def test_overlapping_splits_are_refused_with_an_example(engine, fitting, validat
     parts = [*PARTS]
     parts[validation] = [*parts[validation][1:], parts[fitting][2]]
     with pytest.raises(InputError, match=r"1 prompts are in both the fitting and the validation split, such as '.+'"):
-        fit_direction(engine, *parts)
+        choose_direction(engine, *parts)
 
 
 def test_a_model_that_never_refuses_has_no_refusal_direction(engine):
     with pytest.raises(InputError, match=r"0 of 16 fitting prompts were refused"):
-        fit_direction(engine, asked("borderline", "fit"), *PARTS[1:])
+        choose_direction(engine, asked("borderline", "fit"), *PARTS[1:])
 
 
 def test_no_candidate_within_the_bounds_names_the_nearest():
     """The plain mock: without its direction its helpful first word is gone, so the KL is large."""
     with pytest.raises(DemurError, match=r"none of 2 candidates keeps KL <= 0.1.*layer 2, KL \d.*finer grid") as e:
-        fit_direction(MockEngine(), *PARTS, grid=Grid(2, 2))
+        choose_direction(MockEngine(), *PARTS, grid=Grid(2, 2))
     assert not isinstance(e.value, InputError)
 
 
@@ -102,11 +102,11 @@ def test_no_candidate_within_the_bounds_names_the_nearest():
 )
 def test_an_empty_grid_is_refused(engine, grid, message):
     with pytest.raises(InputError, match=message):
-        fit_direction(engine, *PARTS, grid=grid)
+        choose_direction(engine, *PARTS, grid=grid)
 
 
 @pytest.mark.parametrize(
     ("kl", "induced", "allowed"), [(0.1, 0.0, True), (0.11, 5.0, False), (0.0, -0.1, False), (float("nan"), 1.0, False)]
 )
 def test_the_bounds(kl, induced, allowed):
-    assert Grid().allows(Candidate(1, -1, -5.0, kl, induced)) is allowed
+    assert Bounds().allows(Candidate(1, -1, -5.0, kl, induced)) is allowed

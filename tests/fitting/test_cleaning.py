@@ -7,12 +7,12 @@ import torch
 
 from demur.directions.vectors import steering_vector
 from demur.errors import NoRefusal, UnknownName
-from demur.experiments.vector_audit import subject
 from demur.fitting import cleaning
-from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, moves
+from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.edits import steered
 from demur.fitting.gradients import WRAPPERS
 from demur.fitting.openings import Openings
+from demur.fitting.subjects import subject
 from demur.types import Direction, Site
 
 OPENINGS = Openings(((5,), (9,)), 1.0, 6, 6)
@@ -84,38 +84,39 @@ def test_unknown_ways_and_constructions_name_the_known_ones(tiny, axis, vector):
         Cleaner(tiny("llama").engine, axis, construction="cones")
 
 
-def test_cleaned_vectors_and_moves_are_kept_until_something_that_decides_them_changes(
+def test_cleaned_vectors_and_gradients_are_cached_until_something_that_decides_them_changes(
     tiny, axis, vector, tmp_path, opened, monkeypatch
 ):
     engine, given = tiny("llama").engine, [subject("v", vector)]
 
-    def kept(dose=1.0, toward=axis, k=3):
-        cleaner = Cleaner(engine, toward, k, n=9)
-        (after,) = cleaned_subjects(cleaner, given, "subspace", dose, tmp_path)
-        rows, lacking = moves(cleaner, SITES, tmp_path)
+    def files(dose=1.0, toward=axis, k=3):
+        cleaner = Cleaner(engine, toward, folder=tmp_path, k=k, n=9)
+        (after,) = cleaned_subjects(cleaner, given, "subspace", dose)
+        rows, lacking = refusal_gradients(cleaner, SITES)
         assert after.name == "v, subspace" and len(rows) == k and not lacking
         return len(list((tmp_path / "cache").iterdir())), rows
 
-    first, rows = kept()
+    first, rows = files()
     assert first == 4 and len(opened) == 1
     for site in SITES:
         basis = torch.stack([row.vectors[site] for row in rows])
         assert torch.allclose(basis @ basis.T, torch.eye(3), atol=1e-5)
     assert rows[0].origin["weights"] == engine.fingerprint.weights
-    assert kept()[0] == 4 and len(opened) == 1  # read from files
-    assert kept(dose=2.0)[0] == 5
-    assert kept(toward=Direction(-axis.vector, SITES[0], 6.0))[0] == 6
-    assert kept(k=2)[0] == 9
+    assert files()[0] == 4 and len(opened) == 1  # read from files
+    assert files(dose=2.0)[0] == 5
+    assert files(toward=Direction(-axis.vector, SITES[0], 6.0))[0] == 6
+    assert files(k=2)[0] == 9
     reworded = cleaning.wrapped
     monkeypatch.setattr(cleaning, "wrapped", lambda *given: [replace(t, prefill="Well,") for t in reworded(*given)])
-    assert kept()[0] == 13
+    assert files()[0] == 13
 
 
-def test_a_model_that_refuses_too_little_has_no_moves_and_says_so(tiny, tmp_path, monkeypatch):
+def test_a_model_that_refuses_too_little_has_no_refusal_gradients_and_says_so(tiny, tmp_path, monkeypatch):
     def few(*_, **__):
         raise NoRefusal("2 of 9 fitting prompts were refused.")
 
     monkeypatch.setattr(cleaning, "measure_openings", few)
-    rows, lacking = moves(Cleaner(tiny("llama").engine), SITES, tmp_path)
+    rows, lacking = refusal_gradients(Cleaner(tiny("llama").engine, folder=tmp_path), SITES)
     assert rows == [] and "2 of 9 fitting prompts" in lacking[0]
-    assert moves(Cleaner(tiny("llama").engine), [], tmp_path) == ([], [])
+    assert refusal_gradients(Cleaner(tiny("llama").engine), []) == ([], [])
+    assert not list(tmp_path.iterdir())

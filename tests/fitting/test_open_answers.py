@@ -6,9 +6,10 @@ from demur.analysis.tables import find
 from demur.directions.vectors import steering_vector
 from demur.engines.mock import MockEngine
 from demur.errors import InputError
-from demur.evaluation.evaluator import Arm, Bench
+from demur.evaluation.evaluator import Arm, Evaluator
+from demur.evaluation.pairs import answers, asked
 from demur.fitting.open_answers import Reading, _read, open_answers, open_examples, open_figures
-from demur.fitting.vectors import answer_means, answers, asked, fit_vector
+from demur.fitting.vectors import answer_means, fit_vector
 from demur.interventions import add, at
 from demur.judges.coherence import CoherenceBand
 from demur.judges.outcome import OutcomeJudge
@@ -29,16 +30,16 @@ def arms(engine):
     return [Arm("unsteered"), Arm("warm x+2", at("from-last", add(steering_vector(value.vectors), 2.0)))]
 
 
-def bench(engine, journal=None, high=1e9):
+def evaluator(engine, journal=None, high=1e9):
     judge = OutcomeJudge(engine, CoherenceBand(1.0, high, 1.0, 60), builtin("plain", "validation"))
-    return Bench(engine, judge, Decoding(12), journal)
+    return Evaluator(engine, judge, Decoding(12), journal)
 
 
 def test_a_rerun_reads_nothing_again(engine, arms, tmp_path, monkeypatch):
     with Journal(tmp_path / "j.sqlite") as journal:
-        first = open_answers(bench(engine, journal), "warmth", arms, 6)
+        first = open_answers(evaluator(engine, journal), "warmth", arms, 6)
         monkeypatch.setattr("demur.fitting.open_answers._read", None)
-        assert open_answers(bench(engine, journal), "warmth", arms, 6) == first
+        assert open_answers(evaluator(engine, journal), "warmth", arms, 6) == first
     assert [g.conversation.prompt.text for g in first.answers["unsteered"]] == [
         g.conversation.prompt.text for g in first.answers["warm x+2"]
     ]
@@ -47,7 +48,7 @@ def test_a_rerun_reads_nothing_again(engine, arms, tmp_path, monkeypatch):
 
 
 def test_babble_shows_nothing(engine, arms):
-    found = open_answers(bench(engine, high=1.0001), "warmth", arms, 6)
+    found = open_answers(evaluator(engine, high=1.0001), "warmth", arms, 6)
     assert all(found.broken["unsteered"])
     assert not any(found.shows["unsteered"])
 
@@ -77,7 +78,7 @@ def test_figures_give_shares_changes_and_the_probes_error():
 
 
 def test_examples_stand_side_by_side(engine, arms):
-    found = open_answers(bench(engine), "warmth", arms, 4)
+    found = open_answers(evaluator(engine), "warmth", arms, 4)
     shown = open_examples(found, "behaviour warmth", 2)
     assert len(shown) == 2
     assert [answer.arm for answer in shown[0].answers] == ["unsteered", "warm x+2"]
@@ -95,7 +96,7 @@ def test_the_probe_tells_answers_of_a_kind_apart(engine, monkeypatch):
     talks = [asked(pair) for pair in pairs("", "test")[:2]]
     said = ("The sea, the sea, 40.", "Bread, wine, bread, 41.")
     made = [Generation("", talk, text, (1,), 1, "end") for talk in talks for text in said]
-    found = _read(bench(engine), "sea", made)
+    found = _read(evaluator(engine), "sea", made)
     assert found[:4] == [1.0, 0.0, 1.0, 0.0]
     assert found[4:8] == [0.0] * 4
     assert sum(found[8:]) / 24 > 0.9
@@ -105,7 +106,7 @@ def test_a_canned_refusal_is_not_babble(engine):
     """As for the outcome judge: a refusal may be likelier than any band."""
     talk = asked(behaviour("warmth", "test")[0])
     said = Generation("", talk, "I'm sorry, but I can't help with that.", (1,), 1, "end")
-    some = bench(engine)
+    some = evaluator(engine)
     some.judge.band = CoherenceBand(1e8, 1e9, 1.0, 60)
     made = [said, Generation("", talk, "The sea is wide and blue and deep today.", (1,), 1, "end")]
     n = len(made)
@@ -121,4 +122,4 @@ def test_only_an_engine_that_reads_text_can(arms):
 
     judge = OutcomeJudge(MockEngine(), CoherenceBand(1.0, 9.0, 1.0, 60), builtin("plain", "validation"))
     with pytest.raises(InputError, match="which Closed does not show; run the model with demur.load"):
-        open_answers(Bench(Closed(), judge, Decoding(4)), "warmth", arms, 2)
+        open_answers(Evaluator(Closed(), judge, Decoding(4)), "warmth", arms, 2)

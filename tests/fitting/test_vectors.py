@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from demur.errors import InputError, UnknownName
-from demur.fitting.vectors import answers, asked, contrasts, fit_vector
+from demur.evaluation.pairs import answers, asked
+from demur.fitting.vectors import contrasts, fit_vector
 from demur.prompts.pairs import Pair
 from demur.types import Site
 

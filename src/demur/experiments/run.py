@@ -25,7 +25,7 @@ from demur.evaluation.judging import open_evaluator
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Answer, Example, Findings, html
 from demur.reports.overview import Overview
-from demur.runs import write_results, write_text
+from demur.runs import Journal, write_results, write_text
 from demur.types import Decoding, Figure, Table
 
 
@@ -95,12 +95,14 @@ def open_run(
         "prompts": (prompts or builtin_sets()).record(),
         "version": demur.__version__,
     }
+    with Journal(out / "journal.sqlite") as journal:
+        run = journal.start_run(whole, kind)
     with open_evaluator(engine, decoding, out, progress, prompts) as evaluator:
         assert evaluator.journal is not None
-        evaluator.run_id = evaluator.journal.start_run(whole, kind)
+        evaluator.run_id = run
         facts = {"model": engine.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)}
         yield Run(evaluator, whole, out, began, facts)
-        evaluator.journal.finish_run(evaluator.run_id, time.monotonic() - began)
+        evaluator.journal.finish_run(run, time.monotonic() - began)
 
 
 def examples(table: Table, arms: Sequence[str], sets: Sequence[str], each: int = 3) -> list[Example]:
