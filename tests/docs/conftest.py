@@ -10,6 +10,7 @@ from tests.planted import Planted
 from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
+from demur.engines import hf
 from demur.prompts.builtin import builtin
 from demur.saes import bundled, save_sae
 from demur.types import Site
@@ -36,7 +37,8 @@ def world(saes, tmp_path, monkeypatch):
     """A folder with the pages' files; `Planted` whichever model is named, a tiny Llama where transformers loads it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 120)
-    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_, **__: Named())
+    monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
+    monkeypatch.setattr(hf, "HFEngine", engine_of)
     monkeypatch.setattr(
         "transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: build("llama", **TINY).plain
     )
@@ -48,6 +50,11 @@ def world(saes, tmp_path, monkeypatch):
     bundled.bundled_saes.cache_clear()
 
 
+def engine_of(model, *rest, engine=hf.HFEngine, **more):
+    """The mock for a model that is named; a model that the reader holds is really run."""
+    return Named() if isinstance(model, str) else engine(model, *rest, **more)
+
+
 class Named(Planted):
     """A `Planted` of the bundled model's name and depth."""
 
@@ -56,10 +63,15 @@ class Named(Planted):
     def __init__(self):
         super().__init__(N_LAYERS, WIDTH)
 
+    def content(self, conversations):
+        """All tokens: the mock's do not see each other, so what decides stands at the template's last."""
+        return [torch.ones_like(mask) for mask in super().content(conversations)]
+
 
 def write_files(folder):
     """What a reader of the docs has: requests, a vector."""
-    goals = [prompt.text for prompt in builtin("plain", "test")[:3]]
-    (folder / "mine.csv").write_text("goal\n" + "".join(f'"{goal}"\n' for goal in goals), encoding="utf-8")
+    for name, kind, n in (("mine", "plain", 3), ("harmful", "harmful", 120), ("harmless", "plain", 120)):
+        goals = [prompt.text for prompt in builtin(kind, "test")[:n]]
+        (folder / f"{name}.csv").write_text("goal\n" + "".join(f'"{goal}"\n' for goal in goals), encoding="utf-8")
     value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)
