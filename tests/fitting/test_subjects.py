@@ -8,7 +8,7 @@ from tests.planted import Planted
 
 from demur.directions.artifact import save_direction, save_vector
 from demur.directions.vectors import steering_vector
-from demur.errors import BadSpec, BadVector, InputError, UnknownName
+from demur.errors import BadFile, BadVector, InputError, UnknownName
 from demur.fitting import subjects
 from demur.fitting.subjects import as_it_is, measurable, named, random_subjects, subject, subjects_from
 from demur.interventions import ablate, add, at
@@ -101,7 +101,7 @@ def test_a_fitted_behaviour_stands_in_its_place_where_it_is_asked_for_and_files_
     asked.clear()
     with pytest.raises(UnknownName, match="known"):
         subjects_from(ENGINE, {"a": "fit:warmth", "b": "fit:warmht"})
-    with pytest.raises(BadSpec):
+    with pytest.raises(BadFile, match="is no vector file"):
         subjects_from(ENGINE, {"a": "fit:warmth", "b": "turn:around"})
     assert asked == []
 
