@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +31,17 @@ class DirectionConfig:
     """Fitting prompts of each kind; None: all."""
     choose: int | None = 12
     """Validation prompts of each kind that candidates are chosen on."""
-    grid: Grid = field(default_factory=lambda: Grid(layer_step=3, positions=(-1,)))
-    """Which layers and positions are tried."""
+    grid: Grid | None = None
+    """Which layers and positions are tried; None: the last token, at every third layer, or at all of a model of few."""
     bounds: Bounds | None = None
     """What a candidate may cost; None: the papers' bounds (looser ones for the bundled model)."""
+
+    def grid_for(self, n_layers: int) -> Grid:
+        """The grid for a model with so many layers."""
+        if self.grid is not None:
+            return self.grid
+        # Below 80% of the depth of four layers there is no third one but the first, which is no candidate.
+        return Grid(layer_step=3 if n_layers > 4 else 1, positions=(-1,))
 
     def bounds_for(self, model: str) -> Bounds:
         """The bounds that hold for a model."""
@@ -67,12 +74,12 @@ def fit_refusal_direction(
         plainly(prompts.take("harmful", "validation", config.choose)),
         plainly(prompts.take("plain", "validation", config.choose)),
     )
-    bounds = config.bounds_for(engine.name)
-    origin = {"prompts": prompts.record(), "search": asdict(replace(config, bounds=bounds))}
+    grid, bounds = config.grid_for(engine.n_layers), config.bounds_for(engine.name)
+    origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid, bounds=bounds))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
 
     def make() -> Fit:
-        found = choose_direction(engine, *parts, config.grid, bounds,
+        found = choose_direction(engine, *parts, grid, bounds,
                                  lambda done, total: progress("trying directions", done, total))  # fmt: skip
         return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
 
