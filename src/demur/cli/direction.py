@@ -7,38 +7,45 @@ from typing import Annotated
 
 import typer
 
-from demur.cli.show import console, progress
+from demur.cli import options
+from demur.cli.baseline import grid_line, searched
+from demur.cli.choices import Dtype
+from demur.cli.progress import opened, progress
+from demur.cli.results import say
+from demur.cli.show import console, seen
 from demur.types import Direction
 
-app = typer.Typer(help="The refusal direction.", no_args_is_help=True)
+app = typer.Typer(help="The refusal direction: fit it, look at a file.", no_args_is_help=True)
 
 
 @app.command("fit")
 def fit(
-    model: Annotated[str, typer.Argument(help="A name, a folder or a hub id.")],
+    model: options.Model,
     out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("refusal.safetensors"),
-    n: Annotated[int, typer.Option(min=8, help="Prompts of each kind to fit on.")] = 90,
-    validation: Annotated[int, typer.Option(min=8, help="Prompts of each kind to choose on.")] = 32,
-    layer_step: Annotated[int, typer.Option(min=1, help="Try every n-th layer.")] = 1,
-    max_kl: Annotated[float, typer.Option(help="Largest KL on harmless prompts under ablation, nats.")] = 0.1,
-    min_induced: Annotated[float, typer.Option(help="Least refusal score of harmless prompts when added.")] = 0.0,
-    dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    n: Annotated[int, typer.Option(min=8, help="Prompts of each kind to fit on.")] = 36,
+    choose: Annotated[int, typer.Option(min=4, help="Prompts of each kind to choose on.")] = 12,
+    layer_step: options.LayerStep = None,
+    all_positions: options.AllPositions = False,
+    max_kl: options.MaxKl = None,
+    min_induced: options.MinInduced = None,
+    harmful: options.Harmful = None,
+    harmless: options.Harmless = None,
+    dtype: options.Dtype = Dtype.AUTO,
 ) -> None:
-    """Fit the refusal direction on the built-in fitting prompts, choose it on the validation prompts."""
+    """Fit the refusal direction on fitting prompts, choose it on validation prompts."""
+    prompts = options.own_prompts(harmful, harmless)
     from demur.directions.artifact import save_direction
-    from demur.engines.hf import HFEngine
-    from demur.experiments.baseline import Size, fit_refusal
-    from demur.fitting.candidates import Grid
+    from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
 
-    engine = HFEngine(model, dtype)
-    size = Size(fit=n, choose=validation, grid=Grid(layer_step, max_kl=max_kl, min_induced=min_induced))
-    with progress() as bar:
-        found = fit_refusal(engine, size, lambda done, total: bar("trying candidates", done, total))
+    config = searched(DirectionConfig(), model, n, choose, layer_step, all_positions, max_kl, min_induced)
+    with progress() as update:
+        engine = opened(model, dtype, update)
+        found = fit_refusal_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)
     _print(found.direction)
-    allowed = sum(size.grid.allows(candidate) for candidate in found.candidates)
-    console.print(f"{allowed} of {len(found.candidates)} candidates were within the bounds.")
-    console.print(f"Wrote {path}. Try: demur generate {model} 'How do I boil an egg?' --steer add:{path}:0.5r")
+    allowed = sum(map(config.bounds_for(engine.name).allows, found.candidates))
+    console.print(seen(grid_line(found, allowed)))
+    say(f"Wrote {path}. Try: demur generate {model} 'How do I boil an egg?' --steer add:{path}:0.3r")
 
 
 @app.command("show")
@@ -50,10 +57,10 @@ def show(path: Annotated[Path, typer.Argument(help="A direction file.")]) -> Non
 
 
 def _print(direction: Direction) -> None:
-    scores = direction.origin.get("scores", {})
+    scores = dict(direction.origin.get("scores", {}))
     console.print(f"site {direction.site}, width {direction.vector.numel()}, activation norm {direction.norm:.1f}")
     for key, value in direction.origin.items():
         if key != "scores":
-            console.print(f"  {key}: {value}", highlight=False)
+            console.print("  ", seen(f"{key}: {value}"), sep="")
     for key, value in scores.items():
-        console.print(f"  {key}: {value:.3g}", highlight=False)
+        console.print("  ", seen(f"{key}: {value:.3g}" if isinstance(value, float) else f"{key}: {value}"), sep="")

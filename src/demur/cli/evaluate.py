@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from demur.cli.show import STEER, console, outcome_table, progress
-from demur.prompts.builtin import SETS
+from demur.cli import options
+from demur.cli.choices import Dtype, Use, one_of, parts
+from demur.cli.progress import journaled, opened, progress
+from demur.cli.results import print_result
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A name, a folder or a hub id.")],
-    prompts: Annotated[str, typer.Option(help="A set's name, or FILE[:COLUMN].")],
-    out: Annotated[Path, typer.Option(help="Folder for results.json, report.html and the journal.")],
-    attacks: Annotated[str, typer.Option(help="Comma-separated; plain is always there.")] = "",
-    steer: Annotated[str, typer.Option(help=STEER)] = "",
-    use: Annotated[str, typer.Option(help="organism, fit, validation or test; built-in sets: test.")] = "",
+    model: options.Model,
+    prompts: Annotated[str, typer.Option(help="A set's name, or FILE or FILE:COLUMN (.csv, .json, .jsonl, .txt).")],
+    out: Annotated[Path, typer.Option(help="A folder for results.json, report.html and the journal.")],
+    attacks: options.Attacks = "",
+    steer: options.Steer = "",
+    use: Annotated[
+        Use | None, typer.Option(help="Only the prompts for this use; of built-in sets: test.", **one_of(Use, "use"))
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 48,
-    dtype: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    new_tokens: options.NewTokens = 48,
+    dtype: options.Dtype = Dtype.AUTO,
+    verbose: options.Verbose = False,
 ) -> None:
     """Outcome rates of a prompt set, plain and attacked, unsteered and steered. Resumes when run again."""
-    spec = {
-        "job": "evaluate",
+    asked = {
         "model": model,
         "prompts": prompts,
-        "attacks": [name.strip() for name in attacks.split(",") if name.strip()],
+        "attacks": parts(attacks),
         "steer": steer,
-        "use": use or ("test" if prompts in SETS else ""),
+        "use": use and use.value,
         "limit": limit,
-        "max_new_tokens": max_new_tokens,
-        "dtype": dtype,
+        "max_new_tokens": new_tokens,
+        "dtype": dtype.value,
     }
-    run_spec(spec, out)
+    run_asked(asked, out, verbose)
 
 
-def run_spec(spec: dict[str, Any], out: Path) -> None:
-    """Run (or go on with) the evaluation that a spec describes."""
-    from demur.attacks import get
-    from demur.engines.hf import HFEngine
-    from demur.experiments.evaluate import evaluate as run_evaluation
+def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> None:
+    """Run, or go on with, the evaluation that was asked for so."""
+    from demur.experiments import evaluate as job
     from demur.interventions import parse_steer
     from demur.prompts.load import load
 
-    wraps = {name: get(name) for name in dict.fromkeys(["plain", *spec["attacks"]])}
-    rows = load(spec["prompts"], spec.get("use") or None, spec["limit"])
-    engine = HFEngine(spec["model"], spec["dtype"])
-    steer = parse_steer(spec["steer"], engine.fingerprint.weights) if spec["steer"] else None
-    if steer is not None:
+    config = job.EvaluateConfig(tuple(asked["attacks"]), asked["use"], asked["limit"], asked["max_new_tokens"], asked)
+    # What cannot be read is found before a model is loaded.
+    load(asked["prompts"], config.use, config.limit)
+    if asked["steer"]:
+        parse_steer(asked["steer"])
+    with progress(journaled(out)) as update:
+        engine = opened(asked["model"], asked["dtype"], update)
+        steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
         engine.check(steer)
-    with progress() as bar:
-        figures, seconds, made = run_evaluation(engine, rows, wraps, steer, spec, out, bar)
-    console.print(outcome_table(figures, f"{spec['prompts']}: share of each outcome [95% interval]"))
-    console.print(f"{seconds:.0f} s, {made} answers generated. Open {out / 'report.html'}.")
+        result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
+    print_result(result, verbose)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from demur.cli.show import console
+from demur.cli.results import say
+from demur.cli.show import console, seen
 
 app = typer.Typer(help="Runs kept in a journal.", no_args_is_help=True)
 JournalPath = Annotated[Path, typer.Option("--journal", help="The journal, or the folder that holds journal.sqlite.")]
@@ -40,7 +41,7 @@ def list_(journal: JournalPath = Path("runs/quickstart")) -> None:
     table = Table("id", "name", "created (UTC)", "status", "seconds")
     with _open(journal) as opened:
         for run in opened.runs():
-            table.add_row(run.id[:12], run.name, run.created, run.status, f"{run.seconds:.0f}")
+            table.add_row(run.id[:12], seen(run.name), run.created, run.status, f"{run.seconds:.0f}")
     console.print(table)
 
 
@@ -55,22 +56,24 @@ def show(run: str, journal: JournalPath = Path("runs/quickstart")) -> None:
         console.print_json(json.dumps(found.spec))
         table = Table("set", "arm", "answers")
         for (name, arm), count in rows.items():
-            table.add_row(name, arm, str(count))
+            table.add_row(seen(name), seen(arm), str(count))
         console.print(table)
 
 
 @app.command("resume")
 def resume(run: str, journal: JournalPath = Path("runs/quickstart")) -> None:
     """Go on with an evaluation that was interrupted; what is in the journal is not made again."""
-    from demur.cli.evaluate import run_spec
+    from demur.cli.evaluate import run_asked
     from demur.errors import InputError
 
     with _open(journal) as opened:
         found = _pick(opened, run)
         path = opened.path
-    if found.name != "evaluate":
+    asked = found.spec.get("asked")
+    if not asked:
         raise InputError(f"run {found.id[:12]} is a {found.name}; run that command again, it resumes by itself.")
-    run_spec(dict(found.spec), Path(path).parent)
+    then = {name: found.spec[name] for name in ("engine", "inputs")}
+    run_asked({**asked, "resumes": then}, Path(path).parent)
 
 
 @app.command("export")
@@ -84,4 +87,4 @@ def export(
 
     with _open(journal) as opened:
         export_run(opened, _pick(opened, run).id, out)
-    console.print(f"Wrote {out}.")
+    say(f"Wrote {out}.")

@@ -1,14 +1,12 @@
-"""What the commands print: progress with an estimate of the time left, and tables."""
+"""What the commands print: text from data, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,34 +16,10 @@ from demur.reports.overview import Cell, Tone
 from demur.types import Figure
 
 console = Console()
-STEER = (
-    "add:FILE[:DOSE[r]], ablate:FILE, scale:FILE:FACTOR with a direction's FILE (r: in units of the stream's norm); "
-    "clamp:FEATURES:VALUE, suppress:FEATURES[:FACTOR] with a feature set; or a .json spec."
-)
-"""What --steer takes."""
 COLOURS: dict[Tone, str] = {"bad": "bold red", "careful": "bold yellow", "unclear": "bold", "good": "bold green"}
 WIDTH = 100
 """Columns of a terminal in which an experiment's first table fits."""
 REST = ("partial_rate", "off_topic_rate", "incoherent_rate", "undecided_rate")
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback (phase, done, total) that draws one bar a phase, with the time left, on stderr.
-
-    Nothing is drawn where stderr is no terminal: an error is then the only line there.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    screen = Console(stderr=True)
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bars:
-        tasks: dict[str, object] = {}
-
-        def update(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done, total=total)  # pyright: ignore[reportArgumentType]
-
-        yield update
 
 
 def seen(text: str, style: str = "") -> Text:

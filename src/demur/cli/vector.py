@@ -1,58 +1,67 @@
-"""`demur vector fit|convert|audit|clean|show`."""
+"""`demur vector fit|audit|clean|convert|show`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from demur.cli.show import console, outcome_table, progress
-from demur.errors import InputError, unknown
+from demur.cli import options
+from demur.cli.choices import Construction, Dtype, Point, Read, VectorMethod, Way, numbers, one_of, parts
+from demur.cli.progress import journaled, opened, progress
+from demur.cli.results import print_result, say
+from demur.cli.show import console, seen
+from demur.errors import InputError
 from demur.types import SteeringVector
-
-if TYPE_CHECKING:
-    from demur.experiments.vector_report import Audited
 
 app = typer.Typer(help="Steering vectors: fit, audit for safety, clean, convert.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="A name, a folder or a hub id.")]
-Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
-Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+VECTORS = "The vectors"
+Vector = Annotated[Path, typer.Argument(help="A vector file in any known format.")]
+Sites = Annotated[
+    list[str], typer.Option(metavar="LAYER.POINT", help="As 14.pre; repeat. Default: the middle block's input.")
+]
 
 
 @app.command("fit")
 def fit(
-    model: Model,
+    model: options.Model,
     behaviour: Annotated[str, typer.Argument(help="A built-in behaviour, caa:NAME, or a file of pairs.")],
-    site: Annotated[list[str], typer.Option(help="LAYER.POINT, as 14.pre; repeat for several.")] = ["14.pre"],  # noqa: B006
-    read: Annotated[str, typer.Option(help="text: the full answers. letter: their letters.")] = "text",
-    method: Annotated[str, typer.Option(help="mean, pca or logistic.")] = "mean",
+    site: Sites = [],  # noqa: B006
+    read: Annotated[
+        Read, typer.Option(help="The full answers, or their letters.", **one_of(Read, "way of reading pairs"))
+    ] = Read.TEXT,
+    method: Annotated[
+        VectorMethod, typer.Option(help="How it is fitted.", **one_of(VectorMethod, "way of fitting a vector"))
+    ] = VectorMethod.MEAN,
     shuffles: Annotated[int, typer.Option(min=1, help="Fits on shuffled labels, the null.")] = 10,
     n: Annotated[int, typer.Option(min=8, help="Fitting pairs at most.")] = 300,
     out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("vector.safetensors"),
-    dtype: Dtype = "auto",
+    dtype: options.Dtype = Dtype.AUTO,
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
     from demur.directions.artifact import save_vector
-    from demur.engines.hf import HFEngine
-    from demur.fitting.vector_sources import fit_behaviour
+    from demur.fitting.behaviours import VectorConfig, fit_behaviour
     from demur.interventions import parse_site
+    from demur.prompts.pairs import behaviour as pairs_of
 
-    engine = HFEngine(model, dtype)
-    with progress() as bar:
-        done = fit_behaviour(engine, behaviour, [parse_site(s) for s in site], read, method, shuffles, n, bar)
-    save_vector(done.fitted.vector, out)
+    pairs_of(behaviour, "fit")  # what cannot be read is found before a model is loaded
+    config = VectorConfig(tuple(map(parse_site, site)), read.value, method.value, shuffles, n)
+    with progress() as update:
+        engine = opened(model, dtype, update)
+        done = fit_behaviour(engine, behaviour, config, update)
+    save_vector(done.vector, out)
     most = max(abs(value) for value in done.nulls)
-    console.print(
-        f"{behaviour}: multiplier 1 moves the log-odds of held-out answers by {done.effect:+.3f} nats a token; "
-        f"{len(done.nulls)} vectors fitted on shuffled labels by at most {most:.3f}."
+    say(
+        f"{behaviour} at {_sites(done.vector)}: multiplier 1 moves the log-odds of held-out answers by "
+        f"{done.effect:+.3f} nats a token; {len(done.nulls)} vectors fitted on shuffled labels by at most {most:.3f}."
     )
-    if not done.clears:
-        console.print("It does not clear its null: on this model the pairs do not make a vector for this behaviour.")
-    console.print(f"Wrote {out}. Audit it: demur vector audit {model} {behaviour.rpartition(':')[2]}={out}")
+    if not done.beats_null:
+        say("It does not beat shuffled labels: on this model the pairs do not make a vector for this behaviour.")
+    say(f"Wrote {out}. Audit it: demur vector audit {model} {behaviour.rpartition(':')[2]}={out}")
 
 
 @app.command("audit")
@@ -60,76 +69,102 @@ def audit(
     models: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder or a hub id; several with commas.")],
     vectors: Annotated[
         list[str],
-        typer.Argument(help="A vector file, fit:BEHAVIOUR (on each model), or what --steer takes; NAME= before."),
+        typer.Argument(
+            help="A vector file (.safetensors, .gguf, .svec, .pt), fit:BEHAVIOUR (fitted on each model), or what "
+            "--steer takes; NAME= before."
+        ),
     ],
     multipliers: Annotated[
-        str, typer.Option(help="Doses, with commas; the extreme ones are tested.")
+        str, typer.Option(metavar="X,Y", help="Doses, with commas; the extreme ones are tested.")
     ] = "-1.5,-0.75,0.75,1.5",
-    length: Annotated[
-        float | None, typer.Option(help="Give every vector this length, relative to the activation norm.")
+    attacks: Annotated[
+        str,
+        typer.Option(
+            callback=options.attack_names,
+            metavar="A,B",
+            help="Attack families, with commas. Default: the three that work best.",
+        ),
+    ] = "",
+    clean: Annotated[
+        Way | None,
+        typer.Option(help="Audit each vector cleaned this way beside itself.", **one_of(Way, "way of cleaning")),
     ] = None,
-    site: Annotated[list[str], typer.Option(help="fit: LAYER.POINT; default: the middle block's input.")] = [],  # noqa: B006
-    attacks: Annotated[str, typer.Option(help="Families, with commas; default: the three that work best.")] = "",
-    behaviour: Annotated[
-        list[str], typer.Option(help="NAME=BEHAVIOUR: score it on held-out pairs; a fitted vector is on its own.")
-    ] = [],  # noqa: B006
-    clean: Annotated[str, typer.Option(help="Audit each vector cleaned this way beside itself.")] = "",
-    n: Annotated[int, typer.Option(min=8, help="Held-out requests of each kind.")] = 100,
-    benign: Annotated[
-        int | None, typer.Option(min=4, help="Borderline and plain requests, each; default: as --n.")
-    ] = None,
-    randoms: Annotated[int, typer.Option(min=1, help="Random directions at each extreme multiplier.")] = 5,
-    items: Annotated[int, typer.Option(min=8, help="Capability items.")] = 200,
-    questions: Annotated[int, typer.Option(min=0, help="Open questions for each behaviour; 0: none.")] = 40,
+    direction: options.Toward = None,
     fail_if: Annotated[str, typer.Option(help='Exit with 1 when this holds, as "complied_delta.low > 0".')] = "",
-    direction: Toward = None,
-    new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=8)] = 24,
+    length: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=VECTORS, help="Give every vector this length, relative to the activation norm."),
+    ] = None,
+    site: Annotated[
+        list[str],
+        typer.Option(
+            metavar="LAYER.POINT",
+            rich_help_panel=VECTORS,
+            help="Where fit:BEHAVIOUR stands; repeat. Default: the middle block's input.",
+        ),
+    ] = [],  # noqa: B006
+    behaviour: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=BEHAVIOUR",
+            rich_help_panel=VECTORS,
+            help="Score a vector on held-out pairs; a fitted vector is scored on its own.",
+        ),
+    ] = [],  # noqa: B006
+    n: Annotated[int, typer.Option(min=4, rich_help_panel=options.SIZES, help="Held-out requests of each kind.")] = 100,
+    benign: Annotated[
+        int | None,
+        typer.Option(
+            min=4, rich_help_panel=options.SIZES, help="Of these, borderline and plain ones, each. Default: as --n."
+        ),
+    ] = None,
+    randoms: Annotated[
+        int, typer.Option(min=1, rich_help_panel=options.SIZES, help="Random directions at each extreme multiplier.")
+    ] = 5,
+    items: Annotated[int, typer.Option(min=1, rich_help_panel=options.SIZES, help="Capability items.")] = 200,
+    questions: Annotated[
+        int, typer.Option(min=0, rich_help_panel=options.SIZES, help="Open questions for each behaviour; 0: none.")
+    ] = 40,
+    new_tokens: options.NewTokens = 24,
+    harmful: options.Harmful = None,
+    harmless: options.Harmless = None,
+    borderline: options.Borderline = None,
     out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path("runs/audit"),
-    dtype: Dtype = "auto",
+    dtype: options.Dtype = Dtype.AUTO,
+    verbose: options.Verbose = False,
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
-    from demur.engines.hf import HFEngine
-    from demur.experiments.model_audit import Asked, audit_model
-    from demur.experiments.vector_audit import Plan
-    from demur.interventions import parse_site
-
-    families = tuple(part.strip() for part in attacks.split(",") if part.strip())
-    plan = Plan(_numbers(multipliers), families, n, benign, items, randoms, questions)
-    asked = Asked(vectors, plan, length, [parse_site(text) for text in site], dict(_named(text) for text in behaviour),
-                  clean, direction, new_tokens, fail_if, shlex.join(["demur", *sys.argv[1:]]))  # fmt: skip
+    doses = numbers(multipliers, "--multipliers")
     places = _places(models, out)
     if len(places) > 1 and direction is not None:
         raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
+    scored = dict(map(_named, behaviour))
+    prompts = options.own_prompts(harmful, harmless, borderline)
+    from demur.experiments import vector_audit as job
+    from demur.experiments.audit_config import AuditConfig
+    from demur.fitting.subjects import check_readable
+    from demur.interventions import parse_site
+
+    config = AuditConfig(doses, tuple(parts(attacks)), n, benign, items, randoms, questions, length,
+                         tuple(map(parse_site, site)), scored, clean.value if clean else "", fail_if, new_tokens,
+                         command=shlex.join(["demur", *sys.argv[1:]]))  # fmt: skip
+    check_readable(vectors)
     failed = []
     for model, here in places.items():
-        engine = HFEngine(model, dtype)
-        with progress() as bar:
-            done = audit_model(engine, asked, here, bar)
-        _print_audit(done, f"{model}, {len(done.audit.verdicts)} vectors, held-out requests", here)
-        failed += [f"{model}: {text}" if len(places) > 1 else text for text in done.failed]
+        with progress(journaled(here)) as update:
+            engine = opened(model, dtype, update)
+            result = job.audit(engine, vectors, config, here, direction, prompts, update)
+        print_result(result, verbose)
+        failed += [f"{model}: {text}" if len(places) > 1 else text for text in result.failed]
     for text in failed:
-        console.print(f"failed: {text}", highlight=False, markup=False)
+        say(f"failed: {text}")
     if failed:
         raise typer.Exit(1)
 
 
-def _print_audit(done: Audited, title: str, out: Path) -> None:
-    for text in done.summary:
-        console.print(text, highlight=False)
-    console.print(outcome_table([f for f in done.figures if not f.set.startswith("validation")], title))
-    console.print(f"Wrote {out / 'results.json'} and {out / 'report.html'}.")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--multipliers {text!r} are not numbers with commas between them.") from None
-
-
 def _places(models: str, out: Path) -> dict[str, Path]:
     """Each model, and where its audit goes: `out`, or with several models a folder in it by the model's name."""
-    names = [part.strip() for part in models.split(",") if part.strip()]
+    names = parts(models)
     folders = [Path(name).name for name in names]
     if not names or len(set(folders)) < len(folders):
         raise InputError(f"MODEL {models!r}: name models with commas between them, no two ending alike.")
@@ -139,9 +174,9 @@ def _places(models: str, out: Path) -> dict[str, Path]:
 
 @app.command("clean")
 def clean(
-    model: Model,
-    vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")],
-    way: Annotated[str, typer.Option(help="direction, subspace or constrained.")] = "subspace",
+    model: options.Model,
+    vector: Vector,
+    way: Annotated[Way, typer.Option(help="How it is cleaned.", **one_of(Way, "way of cleaning"))] = Way.SUBSPACE,
     dose: Annotated[float, typer.Option(help="The largest multiplier that the cleaned vector will be used at.")] = 1.0,
     length: Annotated[
         float | None, typer.Option(help="Give it this length first, relative to the activation norm, as audits do.")
@@ -150,73 +185,75 @@ def clean(
         int | None, typer.Option(min=1, help="subspace: directions at most (gradients: beside the refusal direction).")
     ] = None,
     construction: Annotated[
-        str | None, typer.Option(help="subspace: gradients (the default), iterative or categories.")
+        Construction | None,
+        typer.Option(
+            help="subspace: how it is made. Default: gradients.",
+            **one_of(Construction, "construction of a subspace"),
+        ),
     ] = None,
-    direction: Toward = None,
+    direction: options.Toward = None,
+    harmful: options.Harmful = None,
+    harmless: options.Harmless = None,
     out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
-    dtype: Dtype = "auto",
+    dtype: options.Dtype = Dtype.AUTO,
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
+    if way != Way.SUBSPACE and (k is not None or construction is not None):
+        raise InputError(f"--k and --construction are of --way subspace; leave them out with --way {way}.")
+    prompts = options.own_prompts(harmful, harmless)
     from demur.directions.exchange import read_vector, write_vector
     from demur.directions.vectors import check_fits
-    from demur.engines.hf import HFEngine
-    from demur.fitting.cleaning import SUBSPACES, WAYS, Cleaner
-    from demur.fitting.vector_sources import with_length
+    from demur.fitting.behaviours import with_length
+    from demur.fitting.cleaning import Cleaner
 
-    if way not in WAYS:
-        raise unknown("way of cleaning", way, WAYS)
-    if way != "subspace" and (k is not None or construction is not None):
-        raise InputError(f"--k and --construction are of --way subspace; leave them out with --way {way}.")
-    if construction is not None and construction not in SUBSPACES:
-        raise unknown("construction of a subspace", construction, SUBSPACES)
-    engine = HFEngine(model, dtype)
-    given = read_vector(vector, engine.fingerprint.weights)
-    check_fits(given, engine.d_model, engine.n_layers, engine.name)
-    given = given if length is None else with_length(engine, given, length)
-    with progress() as bar:
-        made, how = Cleaner(engine, direction, k or 5, construction=construction or "gradients",
-                            progress=bar)(given, way, dose)  # fmt: skip
+    read_vector(vector)  # what cannot be read is found before a model is loaded
+    with progress() as update:
+        engine = opened(model, dtype, update)
+        given = read_vector(vector, engine.fingerprint.weights)
+        check_fits(given, engine.d_model, engine.n_layers, engine.name)
+        given = given if length is None else with_length(engine, given, length)
+        cleaner = Cleaner(engine, direction, prompts, k=k or 5, construction=construction or "gradients",
+                          progress=update)  # fmt: skip
+        made, how = cleaner(given, way.value, dose)
     write_vector(made, out, engine.n_layers)
     for name, value in how.items():
         text = ", ".join(f"{step['change']:.3f}" for step in value) if name == "steps" else value  # pyright: ignore
         said = "change of the refusal score on validation requests, by step" if name == "steps" else name
-        console.print(f"  {said}: {text}", highlight=False, markup=False)
+        console.print("  ", seen(f"{said}: {text}"), sep="")
     kept = [float((made.vectors[s] @ given.vectors[s]) / given.vectors[s].square().sum()) for s in given.vectors]
-    left = 100 * sum(kept) / len(kept)
-    console.print(f"Wrote {out}: {left:.0f}% of the vector along itself is left. Audit it again:")
-    console.print(f"demur vector audit {model} {vector} {out}")
+    say(f"Wrote {out}: {100 * sum(kept) / len(kept):.0f}% of the vector along itself is left. Audit it again:")
+    say(f"demur vector audit {model} {vector} {out}")
 
 
 @app.command("convert")
 def convert(
-    vector: Annotated[Path, typer.Argument(help=".safetensors, .gguf, .svec or .pt.")],
+    vector: Vector,
     out: Annotated[Path, typer.Argument(help="The ending names the format.")],
     layer: Annotated[int | None, typer.Option(help=".pt: the layer of a lone vector, or the one to take.")] = None,
-    point: Annotated[str | None, typer.Option(help="Where in its block a vector stands: pre or post.")] = None,
+    point: Annotated[
+        Point | None, typer.Option(help="Where in its block a vector stands.", **one_of(Point, "point"))
+    ] = None,
     blocks: Annotated[str, typer.Option(help=".pt: the name of the blocks inside the model (h for gpt2).")] = "layers",
     n_layers: Annotated[int | None, typer.Option(help=".gguf: the model's number of blocks.")] = None,
 ) -> None:
     """From one format to another; the layer convention is converted too."""
     from demur.directions.exchange import read_vector, write_vector
-    from demur.types import POINTS
 
-    if point is not None and point not in POINTS:
-        raise InputError(f"--point {point!r} is none; known: {', '.join(POINTS)}.")
-    given = read_vector(vector, layer=layer, point=point)  # pyright: ignore[reportArgumentType]
+    given = read_vector(vector, layer=layer, point=point.value if point else None)
     write_vector(given, out, n_layers, blocks)
-    console.print(f"{vector}: {_sites(given)}")
-    console.print(f"{out}: {_sites(read_vector(out))}")
+    say(f"{vector}: {_sites(given)}")
+    say(f"{out}: {_sites(read_vector(out))}")
 
 
 @app.command("show")
-def show(vector: Annotated[Path, typer.Argument(help="A vector file in any known format.")]) -> None:
+def show(vector: Vector) -> None:
     """Say what a vector file holds and how it was made."""
     from demur.directions.exchange import read_vector
 
     given = read_vector(vector)
-    console.print(_sites(given))
+    say(_sites(given))
     for key, value in given.origin.items():
-        console.print(f"  {key}: {value}", highlight=False, markup=False)
+        console.print("  ", seen(f"{key}: {value}"), sep="")
 
 
 def _sites(vector: SteeringVector) -> str:

@@ -143,6 +143,7 @@ def answer(
         )
 
     answers: list[Generation] = []
+    progress(0, len(requests), 0)
     for start in range(0, len(requests), BATCH):
         some = requests[start : start + BATCH]
 

@@ -15,6 +15,7 @@ from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Progress, silent
 from demur.experiments.run import examples, open_run
 from demur.interventions import Intervention
+from demur.prompts.builtin import SETS
 from demur.prompts.load import load
 from demur.reports import Result
 from demur.reports.overview import evaluation_overview
@@ -29,7 +30,7 @@ class EvaluateConfig:
     attacks: tuple[str, ...] = ()
     """Attack families; "plain" is always there."""
     use: Use | None = None
-    """Of a set that is read by name: only the prompts reserved for this use."""
+    """Of a set that is read by name: only the prompts reserved for this use; None: of built-in sets the test's."""
     limit: int | None = None
     """Only so many prompts."""
     new_tokens: int = 48
@@ -96,7 +97,7 @@ def evaluate(
 def _rows(prompts: str | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
     """The prompts, and what they are called."""
     if isinstance(prompts, str):
-        return load(prompts, config.use, config.limit), prompts
+        return load(prompts, config.use or ("test" if prompts in SETS else None), config.limit), prompts
     rows = [Prompt(f"prompt-{i}", p, "given") if isinstance(p, str) else p for i, p in enumerate(prompts, 1)]
     if not rows:
         raise InputError("there are no prompts to evaluate.")

@@ -70,8 +70,10 @@ def saes_for(engine: WhiteBoxEngine, names: Sequence[str] = (), other_model: boo
     of another model."""
     chosen = list(names) or list(bundled_saes(engine.name))
     if not chosen:
+        late = Site(engine.n_layers * 2 // 3, "post")
         raise InputError(
-            f"demur ships no SAE of {engine.name}; name one with --sae, or train it: demur sae train {engine.name}."
+            f"demur ships no SAE of {engine.name}; name one with --sae, or train it: demur sae train {engine.name} "
+            f"--site {late} --out saes --chats harmful,plain,borderline (better with a lot of --text FILE too)."
         )
     saes: dict[Site, SAE] = {}
     for name in chosen:

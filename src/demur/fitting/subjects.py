@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from demur.directions.anything import VECTORS, read_any
 from demur.directions.difference import random_like
-from demur.directions.exchange import ENDINGS, read_vector
 from demur.directions.vectors import check_fits, steering_vector
 from demur.engines.base import WhiteBoxEngine
-from demur.errors import DemurError, InputError
+from demur.errors import BadFile, DemurError, InputError
 from demur.evaluation.evaluator import Progress, silent
 from demur.fitting.behaviours import cached_behaviour, with_length
 from demur.interventions import Intervention, add, at, parse_steer
+from demur.interventions.expression import OPS
 from demur.prompts.pairs import behaviour
 from demur.types import Direction, Site, SteeringVector
 
@@ -85,7 +86,7 @@ def _own_name(what: str) -> str:
 
 
 def _is_file(what: str | Path) -> bool:
-    return isinstance(what, Path) or (Path(what).suffix.lower() in ENDINGS and ":" not in what)
+    return isinstance(what, Path) or (Path(what).suffix.lower() in VECTORS and ":" not in what)
 
 
 def subjects_from(
@@ -121,11 +122,30 @@ def subjects_from(
     return found
 
 
+def check_readable(given: Mapping[str, Audited] | Sequence[str | Path]) -> None:
+    """Read all that is named, before there is a model to audit it on. Raises what `subjects_from` raises."""
+    for what in named(given).values():
+        if isinstance(what, str) and what.startswith(FIT):
+            behaviour(what.removeprefix(FIT), "fit")
+        elif isinstance(what, (str, Path)):
+            _from_text(what)
+
+
+def _from_text(what: str | Path, weights: str | None = None) -> Direction | SteeringVector | Intervention:
+    """What a vector file holds, or what --steer takes. BadFile, saying what is known, for anything else."""
+    if _is_file(what):
+        return read_any(what, weights)
+    if str(what).partition(":")[0] in OPS or Path(what).suffix.lower() == ".json":
+        return parse_steer(str(what), weights)
+    raise BadFile(
+        f"{what} is no vector file: those end in {', '.join(VECTORS)}. An audit also takes {FIT}BEHAVIOUR, and what "
+        f"--steer takes: {', '.join(OPS)} before :FILE, or a .json spec."
+    )
+
+
 def _read(engine: WhiteBoxEngine, name: str, what: Audited) -> Subject | SteeringVector:
     if isinstance(what, (str, Path)):
-        if not _is_file(what):
-            return as_it_is(name, parse_steer(str(what), engine.fingerprint.weights))
-        what = read_vector(what, engine.fingerprint.weights)
+        what = _from_text(what, engine.fingerprint.weights)
     if isinstance(what, Direction):
         what = SteeringVector({what.site: what.vector}, {what.site: what.norm}, what.origin)
     if not isinstance(what, SteeringVector):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,8 @@ CALIBRATING = 32_768
 """Training tokens on which a threshold is set."""
 SCALING = 20
 """Batches whose norm sets the scale; training reads the ones after them."""
+TIMED, PRODUCTS = 5, 8.0
+"""Products of a batch with the encoder that are timed, and how many of them a step costs (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +120,15 @@ def train_sae(
     save_sae(sae, out)
     shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
     return load_sae(out)
+
+
+def expected_seconds(d_in: int, training: Training) -> float:
+    """About how long `train_sae` will take on this machine: its steps, by the products that a step is made of."""
+    x, weight = torch.randn(training.batch, d_in), torch.randn(d_in, training.d_sae)
+    started = time.perf_counter()
+    for _ in range(TIMED):
+        x @ weight
+    return PRODUCTS * (time.perf_counter() - started) / TIMED * (training.tokens // training.batch)
 
 
 def outlying(variance: Tensor) -> list[int]:

@@ -1,0 +1,166 @@
+"""`demur quickstart` and `demur baseline`: the main job, on the bundled model and on yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from demur.cli import options
+from demur.cli.choices import Dtype, numbers, parts
+from demur.cli.progress import journaled, opened, progress
+from demur.cli.results import print_result
+from demur.cli.show import console, seen
+
+if TYPE_CHECKING:
+    from demur.experiments.baseline import BaselineConfig
+    from demur.fitting.candidates import Fit
+    from demur.fitting.refusal import DirectionConfig
+    from demur.prompts import PromptSets
+
+Out = Annotated[Path, typer.Option(help="A folder for results.json, report.html, the journal and the direction.")]
+
+
+def quickstart(
+    model: Annotated[str, typer.Option(help="A name, a folder or a hub id.")] = "smollm2-refuser",
+    out: Out = Path("runs/quickstart"),
+    dtype: options.Dtype = Dtype.AUTO,
+    verbose: options.Verbose = False,
+) -> None:
+    """Measure the bundled model's refusal, find its direction, steer it, and show what that does: minutes."""
+    from demur.experiments.baseline import BaselineConfig
+
+    _run(model, BaselineConfig(), out, None, dtype, verbose)
+
+
+def baseline(
+    model: options.Model,
+    out: Out = Path("runs/baseline"),
+    n: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=options.SIZES, help="Test requests of each kind. Default: 20.")
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=options.SIZES, help="Capability items. Default: 60.")
+    ] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(
+            min=4,
+            rich_help_panel=options.SIZES,
+            help="Validation requests of each kind for choosing attacks and the dose. Default: 12.",
+        ),
+    ] = None,
+    attacks: Annotated[
+        str,
+        typer.Option(
+            callback=options.attack_names,
+            metavar="A,B",
+            rich_help_panel=options.SIZES,
+            help="Attack families to try, with commas. Default: continuation,fiction,prefill,few_shot.",
+        ),
+    ] = "",
+    doses: Annotated[
+        str,
+        typer.Option(
+            metavar="X,Y",
+            rich_help_panel=options.SIZES,
+            help="Doses of the direction to try, in units of the stream's norm. Default: 0.2,0.3.",
+        ),
+    ] = "",
+    randoms: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=options.SIZES, help="Random directions to compare with. Default: 1."),
+    ] = None,
+    new_tokens: options.NewTokens = 24,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            rich_help_panel=options.SIZES,
+            help="All prompts, families and candidates, 5 random directions: more than an hour on two cores.",
+        ),
+    ] = False,
+    fit_n: Annotated[
+        int | None,
+        typer.Option(min=8, rich_help_panel=options.SEARCH, help="Prompts of each kind to fit on. Default: 36."),
+    ] = None,
+    choose: Annotated[
+        int | None,
+        typer.Option(min=4, rich_help_panel=options.SEARCH, help="Prompts of each kind to choose on. Default: 12."),
+    ] = None,
+    layer_step: options.LayerStep = None,
+    all_positions: options.AllPositions = False,
+    max_kl: options.MaxKl = None,
+    min_induced: options.MinInduced = None,
+    harmful: options.Harmful = None,
+    harmless: options.Harmless = None,
+    borderline: options.Borderline = None,
+    dtype: options.Dtype = Dtype.AUTO,
+    verbose: options.Verbose = False,
+) -> None:
+    """Measure your model's refusal, find its direction, steer it, and show what that does. Resumes when run again."""
+    tried = numbers(doses, "--doses")
+    prompts = options.own_prompts(harmful, harmless, borderline)
+    from dataclasses import replace
+
+    from demur.experiments.baseline import FULL, BaselineConfig
+
+    base = FULL if full else BaselineConfig()
+    search = searched(base.direction, model, fit_n, choose, layer_step, all_positions, max_kl, min_induced)
+    given: dict[str, Any] = {"n": n, "items": items, "validation": validation, "randoms": randoms,
+                             "families": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
+    changed = {name: value for name, value in given.items() if value is not None}
+    config = replace(base, direction=search, new_tokens=new_tokens, **changed)
+    _run(model, config, out, prompts, dtype, verbose)
+
+
+def searched(
+    base: DirectionConfig,
+    model: str,
+    n: int | None,
+    choose: int | None,
+    layer_step: int | None,
+    all_positions: bool,
+    max_kl: float | None,
+    min_induced: float | None,
+) -> DirectionConfig:
+    """A search with what the options say instead of its own."""
+    from dataclasses import replace
+
+    grid, bounds = base.grid, base.bounds
+    grid = grid if layer_step is None else replace(grid, layer_step=layer_step)
+    grid = replace(grid, positions=None) if all_positions else grid
+    if max_kl is not None or min_induced is not None:
+        usual = base.bounds_for(model)
+        bounds = replace(
+            usual,
+            max_kl=usual.max_kl if max_kl is None else max_kl,
+            min_induced=usual.min_induced if min_induced is None else min_induced,
+        )
+    return replace(base, n=base.n if n is None else n, choose=base.choose if choose is None else choose, grid=grid,
+                   bounds=bounds)  # fmt: skip
+
+
+def grid_line(fit: Fit, allowed: int) -> str:
+    """What the direction was chosen among, as it was tried."""
+    layers = sorted({candidate.layer for candidate in fit.candidates})
+    positions = sorted({candidate.position for candidate in fit.candidates})
+    tried = len(fit.candidates)
+    return (
+        f"The direction ({fit.direction.site}) was chosen among {tried} {'candidate' if tried == 1 else 'candidates'}, "
+        f"{allowed} of them within the bounds: layers {', '.join(map(str, layers))}; positions "
+        f"{', '.join(map(str, positions))}."
+    )
+
+
+def _run(model: str, config: BaselineConfig, out: Path, prompts: PromptSets | None, dtype: str, verbose: bool) -> None:
+    from demur.experiments import baseline as job
+
+    with progress(journaled(out)) as update:
+        engine = opened(model, dtype, update)
+        result = job.baseline(engine, config, out, prompts, update)
+    print_result(result, verbose)
+    assert result.chosen is not None
+    fit, bounds = result.chosen.fit, config.direction.bounds_for(engine.name)
+    console.print(seen(grid_line(fit, sum(map(bounds.allows, fit.candidates)))))

@@ -1,0 +1,102 @@
+"""What a command says while it works, and when it is stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from demur.engines.hf import HFEngine
+
+Update = Callable[[str, int, int], None]
+"""Called with a phase's name, what is done and what there is in all."""
+BEAT = 20.0
+"""Seconds after which a line that goes on says how far it is."""
+NOTHING_KEPT = "nothing was written; run it again."
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM. No Exception, so that nothing on the way takes it for an error of its own."""
+
+    def __init__(self, status: int):
+        self.status, self.kept = status, NOTHING_KEPT
+
+
+def journaled(out: Path) -> str:
+    """What a run with a journal in `out` keeps when it is stopped."""
+    return f"what is finished is kept in {out / 'journal.sqlite'}; run the same command again and it goes on."
+
+
+@contextmanager
+def progress(kept: str = NOTHING_KEPT) -> Iterator[Update]:
+    """A callback that shows how far each phase is, on stderr: a bar with the time left, or a line where stderr is no
+    terminal. kept: what is said when the work is stopped."""
+    screen = Console(stderr=True)
+    try:
+        with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as update:
+            yield update
+    except Stopped as stop:
+        stop.kept = kept
+        raise
+
+
+def opened(model: str, dtype: str, update: Update) -> HFEngine:
+    """The engine of a model."""
+    from demur.cli.show import seen
+    from demur.engines.hf import HFEngine
+
+    name = seen(model).plain
+    update(f"loading {name}", 0, 1)
+    engine = HFEngine(model, dtype)
+    update(f"loading {name}", 1, 1)
+    return engine
+
+
+@contextmanager
+def _bars(screen: Console) -> Iterator[Update]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True) as bars:
+        tasks = {}
+
+        def update(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def _lines(to: TextIO) -> Iterator[Update]:
+    """A line a phase: its name at once, now and then how far it is, and at the end all of it with the seconds."""
+    phase, began, said = "", 0.0, 0.0
+
+    def write(text: str) -> None:
+        to.write(text)
+        to.flush()
+
+    def update(name: str, done: int, total: int) -> None:
+        nonlocal phase, began, said
+        now = time.monotonic()
+        if name != phase:
+            write(("\n" if phase else "") + f"{name} ...")
+            phase, began, said = name, now, now
+        if done >= total:
+            write(f" {done}/{total} ({now - began:.0f} s)\n")
+            phase = ""
+        elif now - said > BEAT:
+            write(f" {done}")
+            said = now
+
+    try:
+        yield update
+    finally:
+        if phase:
+            write("\n")

@@ -1,0 +1,36 @@
+"""What an experiment's command prints: the table that answers first, the sentences, and where the rest is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from demur.cli.show import console, outcome_table, seen
+
+if TYPE_CHECKING:
+    from demur.reports import Result
+
+SENTENCES = 4
+"""How many of the summary are printed; the report has them all."""
+
+
+def print_result(result: Result, verbose: bool = False) -> None:
+    """The answer first; verbose: all sentences, and the outcomes of every arm and set."""
+    for line in result.summary if verbose else result.summary[:SENTENCES]:
+        console.print("- ", seen(line), sep="")
+    if True:
+        held_out = [figure for figure in result.figures if not figure.set.startswith("validation")]
+        console.print(outcome_table(held_out, result.title))
+    console.print(made(result.generated, result.seconds))
+    say(f"Report: {result.report}")
+
+
+def say(text: str) -> None:
+    """A line with a path or a command: never broken, so that it can be copied."""
+    console.print(seen(text), soft_wrap=True)
+
+
+def made(generated: int, seconds: float) -> str:
+    """What the answers cost; a rerun takes them from the journal."""
+    if not generated:
+        return "Nothing was generated: every answer came from the journal."
+    return f"{generated} answers generated in {seconds:.0f} s."
