@@ -1,5 +1,7 @@
 """`python -m demur` is the `demur` command."""
 
+import sys
+
 from demur.cli.main import main
 
-main()
+sys.exit(main())

@@ -25,7 +25,7 @@ MEASURE, FIND, STEER, AUDIT, MANAGE = "Measure", "Find", "Steer", "Audit", "Mana
 class InOrder(TyperGroup):
     """The commands in this order; typer lists groups last."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Their names."""
         return sorted(self.commands, key=ORDER.index)
 
