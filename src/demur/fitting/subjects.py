@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demur.directions.anything import VECTORS, read_any
+from demur.directions.anything import read_any
 from demur.directions.difference import random_like
+from demur.directions.exchange import ENDINGS
 from demur.directions.vectors import check_fits, steering_vector
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import BadFile, DemurError, InputError
@@ -86,7 +87,7 @@ def _own_name(what: str) -> str:
 
 
 def _is_file(what: str | Path) -> bool:
-    return isinstance(what, Path) or (Path(what).suffix.lower() in VECTORS and ":" not in what)
+    return isinstance(what, Path) or (Path(what).suffix.lower() in ENDINGS and ":" not in what)
 
 
 def subjects_from(
@@ -138,7 +139,7 @@ def _from_text(what: str | Path, weights: str | None = None) -> Direction | Stee
     if str(what).partition(":")[0] in OPS or Path(what).suffix.lower() == ".json":
         return parse_steer(str(what), weights)
     raise BadFile(
-        f"{what} is no vector file: those end in {', '.join(VECTORS)}. An audit also takes {FIT}BEHAVIOUR, and what "
+        f"{what} is no vector file: those end in {', '.join(ENDINGS)}. An audit also takes {FIT}BEHAVIOUR, and what "
         f"--steer takes: {', '.join(OPS)} before :FILE, or a .json spec."
     )
 
