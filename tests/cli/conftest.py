@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from tests.planted import Planted
 
 from demur.cli.main import main
