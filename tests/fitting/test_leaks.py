@@ -11,7 +11,7 @@ from demur.engines.mock import MockEngine
 from demur.errors import InputError
 from demur.evaluation.behaviour import log_odds
 from demur.features import attribute, contrast
-from demur.fitting.candidates import fit_direction
+from demur.fitting.candidates import choose_direction
 from demur.fitting.edits import constrained_edit, projected
 from demur.fitting.gradients import gradient_subspaces
 from demur.fitting.openings import Openings, measure_openings
@@ -45,8 +45,8 @@ BASES = {SITE: torch.eye(8)[:1]}
 DIRECTION = Direction(torch.eye(8)[0], SITE, 1.0)
 
 CHOOSE: dict[str, Any] = {
-    "direction": lambda e, fit, plain, held: fit_direction(e, fit, plain, held, talks(HELD[1])),
-    "direction, harmless": lambda e, fit, plain, held: fit_direction(e, fit, plain, talks(HELD[0]), held),
+    "direction": lambda e, fit, plain, held: choose_direction(e, fit, plain, held, talks(HELD[1])),
+    "direction, harmless": lambda e, fit, plain, held: choose_direction(e, fit, plain, talks(HELD[0]), held),
     "subspace": lambda e, fit, plain, held: fit_subspace(e, fit, plain, held, SITE, OPENINGS),
     "edit": lambda e, fit, plain, held: constrained_edit(e, VECTOR, [*fit, *plain], held, OPENINGS),
 }
