@@ -10,7 +10,7 @@ from demur.directions.artifact import save_direction
 from demur.engines.mock import MockEngine
 from demur.errors import BadFile, DemurError, NoDirection, NoRefusal
 from demur.fitting.candidates import Bounds, Grid
-from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, fit_refusal_direction, refusal_direction
+from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, search_direction, refusal_direction
 from demur.prompts.sets import PromptSets, builtin_sets
 
 CONFIG = DirectionConfig(n=8, choose=6, grid=Grid(2, positions=(-1,)))
@@ -52,7 +52,7 @@ def given() -> PromptSets:
 
 def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
     engine = Watching()
-    fit = fit_refusal_direction(engine, CONFIG)
+    fit = search_direction(engine, CONFIG)
     assert {p.use for kind in ("activations", "generate") for p in engine.seen[kind]} == {"fit"}
     # Openings are measured on fitting prompts, candidates on validation ones.
     assert {p.use for p in engine.seen["last_logits"]} == {"fit", "validation"}
@@ -63,7 +63,7 @@ def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
 
 def test_on_a_users_own_prompts_no_other_request_is_fitted_on_or_chosen_by(given):
     engine = Watching()
-    fit = fit_refusal_direction(engine, CONFIG, given)
+    fit = search_direction(engine, CONFIG, given)
     asked = [*engine.seen["generate"], *engine.seen["last_logits"]]
     assert asked and {p.use for p in asked} == {"fit", "validation"}
     assert all(p in given.prompts for p in asked)
@@ -73,8 +73,8 @@ def test_on_a_users_own_prompts_no_other_request_is_fitted_on_or_chosen_by(given
 
 def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_changes(tmp_path, given):
     engine, again = Planted(), Planted()
-    first = fit_refusal_direction(engine, CONFIG, folder=tmp_path)
-    read = fit_refusal_direction(again, CONFIG, folder=tmp_path)
+    first = search_direction(engine, CONFIG, folder=tmp_path)
+    read = search_direction(again, CONFIG, folder=tmp_path)
     assert not any(again.calls.values())
     assert read.direction.vector.equal(first.direction.vector)
     site = first.direction.site
@@ -84,16 +84,16 @@ def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_
     (file,) = (tmp_path / "cache").iterdir()
     for config, prompts in ((replace(CONFIG, n=6), None), (replace(CONFIG, bounds=LOOSE), None), (CONFIG, given)):
         calls = sum(again.calls.values())
-        fit_refusal_direction(again, config, prompts, tmp_path)
+        search_direction(again, config, prompts, tmp_path)
         assert sum(again.calls.values()) > calls
     whole = bytearray(file.read_bytes())
     whole[-1] ^= 1
     for damaged in (b"cut off", bytes(whole)):
         file.write_bytes(damaged)
         calls = sum(again.calls.values())
-        fit_refusal_direction(again, CONFIG, folder=tmp_path)
+        search_direction(again, CONFIG, folder=tmp_path)
         assert sum(again.calls.values()) > calls
-    assert fit_refusal_direction(Planted(), CONFIG, folder=tmp_path).direction.vector.equal(first.direction.vector)
+    assert search_direction(Planted(), CONFIG, folder=tmp_path).direction.vector.equal(first.direction.vector)
 
 
 def test_the_papers_bounds_hold_for_every_model_but_the_bundled_one():
@@ -107,7 +107,7 @@ def test_the_coarse_grid_has_a_layer_in_every_model():
     assert DirectionConfig(grid=Grid(2)).grid_for(4) == Grid(2)
     for n_layers in (2, 3, 4):
         engine = Planted(n_layers)
-        found = fit_refusal_direction(engine, DirectionConfig(n=8, choose=6))
+        found = search_direction(engine, DirectionConfig(n=8, choose=6))
         assert abs(float(found.direction.vector @ engine.direction.vector)) > 0.99
 
 

@@ -159,6 +159,23 @@ class Cleaner:
         return replace(made, origin={**model, "cleaned": way, **kept, "of": dict(vector.origin)}), how
 
 
+def clean_vector(
+    engine: WhiteBoxEngine,
+    vector: SteeringVector,
+    way: str = "subspace",
+    dose: float = 1.0,
+    direction: Path | Direction | None = None,
+    prompts: PromptSets | None = None,
+    progress: Progress = silent,
+) -> SteeringVector:
+    """A steering vector without what it does to refusal at multipliers up to `dose`; its origin says how it was cleaned.
+
+    way: "direction", "subspace" or "constrained" (`Cleaner`). direction: the refusal direction; fitted when left out.
+    prompts: the user's own. Raises as `Cleaner` does. Audit what comes out: `demur.audit`.
+    """
+    return Cleaner(engine, direction, prompts, progress=progress)(vector, way, dose)[0]
+
+
 def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[SteeringVector], list[str]]:
     """The orthonormal directions along which refusal moves fastest at each of the sites, first the strongest.
 

@@ -13,6 +13,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
 from demur.fitting.cache import cached
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.prompts.own import Source, own_sets
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Direction, SteeringVector
 
@@ -54,7 +55,7 @@ FULL = DirectionConfig(n=None, choose=32, grid=Grid())
 """Every candidate, on all prompts."""
 
 
-def fit_refusal_direction(
+def search_direction(
     engine: WhiteBoxEngine,
     config: DirectionConfig | None = None,
     prompts: PromptSets | None = None,
@@ -86,6 +87,22 @@ def fit_refusal_direction(
     return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
 
 
+def fit_refusal_direction(
+    engine: WhiteBoxEngine,
+    harmful: Source | None = None,
+    harmless: Source | None = None,
+    config: DirectionConfig | None = None,
+    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
+) -> Direction:
+    """A model's refusal direction: `search_direction`'s, without what it was chosen among.
+
+    harmful, harmless: the user's own prompts, as files, set names, texts or prompts (`prompts.own_sets` divides them
+    between fitting and choosing); built-in ones where left out.
+    """
+    own = None if harmful is None and harmless is None else own_sets(harmful or "harmful", harmless or "plain")
+    return search_direction(engine, config, own, None, progress).direction
+
+
 def _told(made: T, origin: Mapping[str, object]) -> T:
     """The same with more in its origin."""
     return replace(made, origin={**origin, **made.origin})
@@ -99,12 +116,12 @@ def refusal_direction(
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
 ) -> Direction:
     """The direction that was given, in memory or as a file of this model; else the one that
-    `fit_refusal_direction` finds with its defaults. Every experiment comes by its direction here."""
+    `search_direction` finds with its defaults. Every experiment comes by its direction here."""
     if isinstance(given, Direction):
         return given
     if given is not None:
         return load_direction(given, engine.fingerprint.weights)
-    return fit_refusal_direction(engine, None, prompts, folder, progress).direction
+    return search_direction(engine, None, prompts, folder, progress).direction
 
 
 def direction_or_why(
