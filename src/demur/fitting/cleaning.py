@@ -168,7 +168,7 @@ def clean_vector(
     prompts: PromptSets | None = None,
     progress: Progress = silent,
 ) -> SteeringVector:
-    """A steering vector without what it does to refusal at multipliers up to `dose`; its origin says how it was cleaned.
+    """A steering vector without what it does to refusal at multipliers up to `dose`; its origin says how.
 
     way: "direction", "subspace" or "constrained" (`Cleaner`). direction: the refusal direction; fitted when left out.
     prompts: the user's own. Raises as `Cleaner` does. Audit what comes out: `demur.audit`.
