@@ -19,6 +19,7 @@ N_LAYERS, WIDTH, LATENTS = 30, 16, 5120
 """As many layers and latents as the bundled model and its SAEs, so that the sites and latents of the docs are there."""
 MODEL = "smollm2-refuser"
 SITES = (Site(9, "post"), Site(14, "post"), Site(19, "post"))
+PLANTED = 0
 TINY = {"num_hidden_layers": N_LAYERS, "hidden_size": WIDTH, "head_dim": 4}
 
 
@@ -28,6 +29,9 @@ def saes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saes")
     for site in SITES:
         sae = random_sae("jumprelu", site, WIDTH, LATENTS, seed=site.layer, metadata={"model_name": MODEL})
+        # One latent that fires everywhere, weakly, and writes refusal strongly: something to find, suppress and clamp.
+        sae.weights["W_enc"][:, PLANTED], sae.weights["b_enc"][PLANTED] = 0.0, 1.0
+        sae.weights["W_dec"][PLANTED] = 10 * Named().direction.vector
         save_sae(sae, folder / MODEL / str(site))
     return folder
 
@@ -70,8 +74,9 @@ class Named(Planted):
 
 def write_files(folder):
     """What a reader of the docs has: requests, a vector."""
-    for name, kind, n in (("mine", "plain", 3), ("harmful", "harmful", 120), ("harmless", "plain", 120)):
-        goals = [prompt.text for prompt in builtin(kind, "test")[:n]]
-        (folder / f"{name}.csv").write_text("goal\n" + "".join(f'"{goal}"\n' for goal in goals), encoding="utf-8")
+    for name, column, kind in (("mine", "goal", "plain"), ("requests", "question", "plain"),
+                               ("harmful", "goal", "harmful"), ("harmless", "goal", "plain")):  # fmt: skip
+        rows = [column, *(f'"{prompt.text}"' for prompt in builtin(kind, "test")[:120])]
+        (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)
