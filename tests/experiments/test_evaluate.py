@@ -79,7 +79,7 @@ def test_without_steering_there_is_one_arm(tmp_path):
 
 
 def test_prompts_are_a_sets_name_a_file_texts_or_prompts(tmp_path):
-    (file := tmp_path / "mine.txt").write_text("How do I bake bread?\nHow do I pick a lock?\n", encoding="utf-8")
+    (file := tmp_path / "mine.csv").write_text("text\nHow do I bake bread?\nHow do I pick a lock?\n", encoding="utf-8")
     config = replace(PLAIN, limit=2)
 
     def asked(prompts, place):
