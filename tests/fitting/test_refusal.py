@@ -10,7 +10,7 @@ from demur.directions.artifact import save_direction
 from demur.engines.mock import MockEngine
 from demur.errors import BadFile, DemurError, NoDirection, NoRefusal
 from demur.fitting.candidates import Bounds, Grid
-from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, search_direction, refusal_direction
+from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, refusal_direction, search_direction
 from demur.prompts.sets import PromptSets, builtin_sets
 
 CONFIG = DirectionConfig(n=8, choose=6, grid=Grid(2, positions=(-1,)))
