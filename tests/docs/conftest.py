@@ -88,6 +88,9 @@ class Named(Planted):
             STREAMS[row.tokens, lean] = super()._stream(row, lean)
         return STREAMS[row.tokens, lean]
 
+    def check(self, intervention):
+        """Nothing is refused before it runs."""
+
     def content(self, conversations):
         """All tokens: the mock's do not see each other, so what decides stands at the template's last."""
         return [torch.ones_like(mask) for mask in super().content(conversations)]
