@@ -67,7 +67,6 @@ def train(
     import random
 
     from demur.interventions import parse_site
-    from demur.models.hooks import check_site
     from demur.sae_training.data import collect, passages
     from demur.sae_training.train import Training, expected_seconds, train_sae
 
@@ -76,8 +75,7 @@ def train(
     kept = f"activations and checkpoints are kept in {out}; run the same command again and it goes on."
     with progress() as update:
         engine = opened(model, dtype, update)
-        for place in sites:
-            check_site(place, engine.n_layers, engine.model.family, engine.model.model.config, engine.name)
+        engine.check_sites(sites)
     minutes = len(sites) * expected_seconds(engine.d_model, training) / 60
     say(f"Training on {tokens:,} tokens will take about {max(1, round(minutes))} min here, after they are read.")
     with progress(kept) as update:
