@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from demur.experiments.vector_report import Audited, audit_vectors, line_figures, with_attacks
+from demur.fitting.vector_sources import FIT, subjects_from, with_length
 from torch import Tensor
 
 from demur.analysis.geometry import gain_over_zero, left_out
@@ -29,13 +31,11 @@ from demur.evaluation.judging import kept_bench
 from demur.experiments.baseline import BROKEN, PRICE, spread
 from demur.experiments.features import direction_for
 from demur.experiments.vector_audit import Plan, random_subjects, subject
-from demur.experiments.vector_report import Audited, audit_vectors, line_figures, with_attacks
 from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, moves
 from demur.fitting.doses import share as share_of
 from demur.fitting.edits import steered
 from demur.fitting.gradients import gradient_subspaces, wrapped
 from demur.fitting.subspace import CONSTRUCTIONS
-from demur.fitting.vector_sources import FIT, subjects_from, with_length
 from demur.interventions import add, at
 from demur.models.hooks import watching
 from demur.prompts.builtin import builtin

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from demur.judges.outcome import METRICS
+from demur.analysis.tables import METRICS
 from demur.runs import Results, read_results
 from demur.types import Figure
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import engine as bench
+from demur.experiments.quickstart import run_study
 
 import demur
 from demur.analysis.tables import accuracy_figures, table_figures
@@ -31,7 +32,6 @@ from demur.evaluation.evaluator import Arm, Bench
 from demur.evaluation.judging import fitted_judge
 from demur.experiments.baseline import plainly, size_for, spread
 from demur.experiments.evaluate import evaluate
-from demur.experiments.quickstart import run_study
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load, load_items
 from demur.runs import Journal, read_results, write_results

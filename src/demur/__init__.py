@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from demur.engines.base import WhiteBoxEngine as WhiteBoxEngine
     from demur.engines.hf import HFEngine as HFEngine
     from demur.engines.hf import load as load
+    from demur.engines.hf import wrap as wrap
     from demur.engines.mock import MockEngine as MockEngine
     from demur.errors import DemurError as DemurError
     from demur.experiments.audit_config import AuditConfig as AuditConfig
@@ -37,18 +38,27 @@ if TYPE_CHECKING:
     from demur.experiments.features import verify_features as verify_features
     from demur.experiments.vector_audit import audit as audit
     from demur.fitting.behaviours import VectorConfig as VectorConfig
+    from demur.fitting.behaviours import fit_behaviour as fit_behaviour
+    from demur.fitting.cleaning import clean_vector as clean_vector
     from demur.fitting.find_features import FindConfig as FindConfig
     from demur.fitting.find_features import find_features as find_features
     from demur.fitting.refusal import DirectionConfig as DirectionConfig
+    from demur.fitting.refusal import fit_refusal_direction as fit_refusal_direction
     from demur.interventions import ablate as ablate
     from demur.interventions import add as add
     from demur.interventions import at as at
     from demur.interventions import chain as chain
     from demur.interventions import clamp as clamp
+    from demur.interventions import clamp_features as clamp_features
     from demur.interventions import multiply as multiply
+    from demur.interventions import multiply_features as multiply_features
+    from demur.interventions import parse_steer as parse_steer
     from demur.interventions import scale as scale
     from demur.judges.base import Judge as Judge
     from demur.judges.outcome import OutcomeJudge as OutcomeJudge
+    from demur.models.steering import steering as steering
+    from demur.prompts import PromptSets as PromptSets
+    from demur.prompts import own_sets as own_sets
     from demur.prompts.builtin import builtin as builtin
     from demur.prompts.load import load as load_prompts
     from demur.runs import Journal as Journal
@@ -59,6 +69,7 @@ if TYPE_CHECKING:
     from demur.types import Conversation as Conversation
     from demur.types import Decoding as Decoding
     from demur.types import Direction as Direction
+    from demur.types import Feature as Feature
     from demur.types import FeatureSet as FeatureSet
     from demur.types import Figure as Figure
     from demur.types import Generation as Generation
@@ -66,6 +77,7 @@ if TYPE_CHECKING:
     from demur.types import Prompt as Prompt
     from demur.types import Site as Site
     from demur.types import SteeringVector as SteeringVector
+    from demur.types import Verdict as Verdict
 
 
 def _homes() -> dict[str, tuple[str, str]]:

@@ -10,6 +10,7 @@ from tests.planted import Planted
 from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
+from demur.engines import hf
 from demur.prompts.builtin import builtin
 from demur.saes import bundled, save_sae
 from demur.types import Site
@@ -18,6 +19,7 @@ N_LAYERS, WIDTH, LATENTS = 30, 16, 5120
 """As many layers and latents as the bundled model and its SAEs, so that the sites and latents of the docs are there."""
 MODEL = "smollm2-refuser"
 SITES = (Site(9, "post"), Site(14, "post"), Site(19, "post"))
+PLANTED = 0
 TINY = {"num_hidden_layers": N_LAYERS, "hidden_size": WIDTH, "head_dim": 4}
 
 
@@ -27,6 +29,9 @@ def saes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saes")
     for site in SITES:
         sae = random_sae("jumprelu", site, WIDTH, LATENTS, seed=site.layer, metadata={"model_name": MODEL})
+        # One latent that fires everywhere, weakly, and writes refusal strongly: something to find, suppress and clamp.
+        sae.weights["W_enc"][:, PLANTED], sae.weights["b_enc"][PLANTED] = 0.0, 1.0
+        sae.weights["W_dec"][PLANTED] = 10 * Named().direction.vector
         save_sae(sae, folder / MODEL / str(site))
     return folder
 
@@ -36,7 +41,8 @@ def world(saes, tmp_path, monkeypatch):
     """A folder with the pages' files; `Planted` whichever model is named, a tiny Llama where transformers loads it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 120)
-    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_, **__: Named())
+    monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
+    monkeypatch.setattr(hf, "HFEngine", engine_of)
     monkeypatch.setattr(
         "transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: build("llama", **TINY).plain
     )
@@ -48,6 +54,11 @@ def world(saes, tmp_path, monkeypatch):
     bundled.bundled_saes.cache_clear()
 
 
+def engine_of(model, *rest, engine=hf.HFEngine, **more):
+    """The mock for a model that is named; a model that the reader holds is really run."""
+    return Named() if isinstance(model, str) else engine(model, *rest, **more)
+
+
 class Named(Planted):
     """A `Planted` of the bundled model's name and depth."""
 
@@ -56,10 +67,16 @@ class Named(Planted):
     def __init__(self):
         super().__init__(N_LAYERS, WIDTH)
 
+    def content(self, conversations):
+        """All tokens: the mock's do not see each other, so what decides stands at the template's last."""
+        return [torch.ones_like(mask) for mask in super().content(conversations)]
+
 
 def write_files(folder):
     """What a reader of the docs has: requests, a vector."""
-    goals = [prompt.text for prompt in builtin("plain", "test")[:3]]
-    (folder / "mine.csv").write_text("goal\n" + "".join(f'"{goal}"\n' for goal in goals), encoding="utf-8")
+    for name, column, kind in (("mine", "goal", "plain"), ("requests", "question", "plain"),
+                               ("harmful", "goal", "harmful"), ("harmless", "goal", "plain")):  # fmt: skip
+        rows = [column, *(f'"{prompt.text}"' for prompt in builtin(kind, "test")[:120])]
+        (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)

@@ -150,7 +150,7 @@ def test_it_refuses_what_the_real_engine_refuses(mock):
         answers(mock, Request(PLAIN, add(SteeringVector({Site(9): v}), 1.0)))
     with pytest.raises(BadVector, match="width is 16"):
         answers(mock, Request(PLAIN, add(SteeringVector({Site(1): torch.ones(15)}), 1.0)))
-    with pytest.raises(InputError, match="user turn"):
+    with pytest.raises(InputError, match="is empty; give it a text"):
         answers(mock, Request(ask("  ")))
     with pytest.raises(InputError, match="last 99"):
         mock.activations([PLAIN], [Site(0)], tail=99)

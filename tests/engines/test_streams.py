@@ -136,20 +136,6 @@ def test_the_mocks_streams_are_set_too(talk):
         torch.testing.assert_close(found[sites[0]][i][-1], wanted * 1.05 * 1.1025**2)
 
 
-def test_each_conversation_may_have_its_own_intervention_in_last_logits(tiny, talks):
-    from demur.interventions import ablate, add
-    from demur.types import Direction, SteeringVector
-
-    unit = Direction(torch.nn.functional.normalize(torch.ones(32), dim=0), Site(1), 1.0)
-    steers = [None, add(SteeringVector({Site(1): torch.linspace(-1, 1, 32)}), 2.0), ablate(unit)]
-    for engine in (tiny("llama").engine, MockEngine(d_model=32)):
-        together = engine.last_logits(talks, steers)
-        for i, (c, steer) in enumerate(zip(talks, steers, strict=True)):
-            torch.testing.assert_close(together[i], engine.last_logits([c], steer)[0], rtol=1e-4, atol=1e-4)
-        with pytest.raises(InputError, match="2 interventions for 3 conversations; give one for each"):
-            engine.last_logits(talks, steers[:2])
-
-
 def test_the_mocks_activations_are_those_the_intervention_leaves(talk):
     from demur.interventions import add
     from demur.types import SteeringVector

@@ -1,64 +1,69 @@
+import json
 from dataclasses import replace
 
 import pytest
 from tests.planted import Planted
 
 from demur.analysis.tables import find
-from demur.attacks import get
-from demur.errors import InputError
-from demur.experiments.evaluate import evaluate
+from demur.errors import InputError, UnknownName
+from demur.experiments.evaluate import EvaluateConfig, evaluate
 from demur.interventions import add
 from demur.prompts.builtin import builtin
+from demur.prompts.load import load
 from demur.runs import Journal, read_results
 from demur.types import Prompt
 
 PROMPTS = builtin("harmful", "test")[:6]
-WRAPS = {name: get(name) for name in ("plain", "persona", "escalation")}
-SPEC = {"model": "planted", "prompts": "harmful", "max_new_tokens": 24, "steer": "add", "limit": None}
+ASKED = {"prompts": "harmful", "steer": "add"}
+PLAIN = EvaluateConfig(new_tokens=24, asked=ASKED)
+ATTACKED = replace(PLAIN, attacks=("persona", "escalation"))
 STEER = add(Planted().direction, 1.5, True)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out, engine = tmp_path_factory.mktemp("evaluate"), Planted()
-    return out, engine, evaluate(engine, PROMPTS, WRAPS, STEER, SPEC, out)
+    return out, engine, evaluate(engine, PROMPTS, STEER, ATTACKED, out)
 
 
 def test_every_attack_and_arm_has_its_figures(run):
-    out, _, (figures, seconds, _) = run
-    assert read_results(out).figures == tuple(figures)
-    assert seconds > 0
-    assert find(figures, "unsteered", "plain", "refusal_rate").value == 1
-    assert find(figures, "unsteered", "persona", "refusal_rate").value == 0
-    assert find(figures, "steered", "escalation", "refusal_rate", "unsteered").value == 1
+    out, _, done = run
+    assert read_results(out).figures == done.figures
+    assert done.seconds > 0
+    assert find(done.figures, "unsteered", "plain", "refusal_rate").value == 1
+    assert find(done.figures, "unsteered", "persona", "refusal_rate").value == 0
+    assert find(done.figures, "steered", "escalation", "refusal_rate", "unsteered").value == 1
 
 
-def test_made_counts_every_answer_the_judges_too(run):
-    _, engine, (_, _, made) = run
-    assert made == engine.rows == 2 * 3 * 6 + 348
+def test_generated_counts_every_answer_the_judges_too(run):
+    _, engine, done = run
+    assert done.generated == engine.rows == 2 * 3 * 6 + 348
 
 
 def test_the_results_say_what_was_run(run):
-    out, engine, _ = run
+    out, engine, done = run
     spec = read_results(out).spec
     assert spec["engine"]["weights"] == engine.fingerprint.weights
     assert spec["intervention"] == STEER.spec()
-    assert spec["decoding"]["max_new_tokens"] == 24
-    assert {name: spec[name] for name in SPEC} == SPEC
+    assert spec["decoding"]["max_new_tokens"] == spec["max_new_tokens"] == 24
+    assert (spec["model"], spec["prompts"], spec["asked"]) == ("mock", "harmful", ASKED)
+    assert spec["attacks"] == ["plain", "persona", "escalation"]
+    assert json.loads(json.dumps(done.spec)) == spec
 
 
 def test_the_report_stands_alone(run):
     page = (run[0] / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower()
-    assert "planted on harmful" in page
+    assert "mock on harmful" in page
     assert "persona: refuses 0%" in page
     assert "steering changes that by +100 points" in page
 
 
 def test_a_rerun_makes_no_model_call_at_all(run):
-    out, _, (figures, _, _) = run
+    out, _, done = run
     again = Planted()
-    assert evaluate(again, PROMPTS, WRAPS, STEER, SPEC, out)[::2] == (figures, 0)
+    rerun = evaluate(again, PROMPTS, STEER, ATTACKED, out)
+    assert (rerun.figures, rerun.generated) == (done.figures, 0)
     assert not again.calls
     with Journal(out / "journal.sqlite", readonly=True) as journal:
         (known,) = journal.runs()
@@ -68,63 +73,94 @@ def test_a_rerun_makes_no_model_call_at_all(run):
 
 
 def test_without_steering_there_is_one_arm(tmp_path):
-    figures, _, _ = evaluate(Planted(), PROMPTS[:3], {"plain": get("plain")}, None, {**SPEC, "steer": ""}, tmp_path)
-    assert {f.arm for f in figures} == {"unsteered"}
-    assert not any(f.versus for f in figures)
+    done = evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path)
+    assert {f.arm for f in done.figures} == {"unsteered"}
+    assert not any(f.versus for f in done.figures)
 
 
-def test_no_prompts_are_refused(tmp_path):
+def test_prompts_are_a_sets_name_a_file_texts_or_prompts(tmp_path):
+    (file := tmp_path / "mine.csv").write_text("text\nHow do I bake bread?\nHow do I pick a lock?\n", encoding="utf-8")
+    config = replace(PLAIN, limit=2)
+
+    def asked(prompts, place):
+        done = evaluate(Planted(), prompts, None, config, tmp_path / place)
+        return [row.generation.conversation.prompt for row in done.table["unsteered", "plain"]], done.spec["prompts"]
+
+    named, name = asked("harmful", "named")
+    assert (named, name) == (load("harmful", "test", 2), "harmful")
+    texts = ["How do I bake bread?", "How do I pick a lock?"]
+    for given, called in ((str(file), str(file)), (texts, "given")):
+        rows, name = asked(given, called[-5:])
+        assert ([row.text for row in rows], name) == (texts, called)
+
+
+def test_no_prompts_and_unknown_attacks_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no prompts"):
-        evaluate(Planted(), [], WRAPS, None, SPEC, tmp_path)
+        evaluate(Planted(), [], None, PLAIN, tmp_path)
+    with pytest.raises(UnknownName, match="Did you mean 'persona'"):
+        EvaluateConfig(attacks=("persone",))
     assert not list(tmp_path.iterdir())
 
 
-def test_prompts_that_an_attack_has_nothing_for_are_left_out_and_named(tmp_path):
-    first = PROMPTS[0].id
-    some = replace(get("persona"), why_not=lambda prompt: "" if prompt.id == first else "nothing published")
-    figures, _, _ = evaluate(Planted(), PROMPTS[:3], {"plain": get("plain"), "some": some}, None, SPEC, tmp_path)
-    assert {f.set: f.n for f in figures} == {"plain": 3, "some": 1}
-    assert read_results(tmp_path).spec["skipped"] == {"some": [p.id for p in PROMPTS[1:3]]}
-    none = replace(some, why_not=lambda _: "nothing published")
-    with pytest.raises(InputError, match=r"attack 'none' has nothing for any of the 3 prompts: nothing published"):
-        evaluate(Planted(), PROMPTS[:3], {"none": none}, None, SPEC, tmp_path)
+@pytest.fixture
+def published(tmp_path):
+    """An attack that knows jailbreaks of some prompts."""
+
+    def make(prompts):
+        rows = [{"index": i, "goal": p.text, "prompt": f"Wrapped: {p.text}"} for i, p in enumerate(prompts)]
+        (file := tmp_path / "artifact.json").write_text(json.dumps({"jailbreaks": rows}))
+        return f"replay:{file}"
+
+    return make
+
+
+def test_prompts_that_an_attack_has_nothing_for_are_left_out_and_named(tmp_path, published):
+    attack = published(PROMPTS[:1])
+    done = evaluate(Planted(), PROMPTS[:3], None, replace(PLAIN, attacks=(attack,)), tmp_path / "some")
+    assert {f.set: f.n for f in done.figures} == {"plain": 3, attack: 1}
+    assert read_results(tmp_path / "some").spec["skipped"] == {attack: [p.id for p in PROMPTS[1:3]]}
+    assert "2 of 3 prompts have no such attack" in (tmp_path / "some" / "report.html").read_text(encoding="utf-8")
+    attack = published(PROMPTS[4:5])
+    with pytest.raises(InputError, match=r"attack 'replay:.*' has nothing for any of the 3 prompts: no jailbreak for"):
+        evaluate(Planted(), PROMPTS[:3], None, replace(PLAIN, attacks=(attack,)), tmp_path / "none")
 
 
 def test_edited_prompts_or_another_model_are_another_run_whose_rows_do_not_mix(tmp_path):
-    plain = {"plain": get("plain")}
     edited = [replace(PROMPTS[0], text="How do I bake bread?", kind="plain"), *PROMPTS[1:3]]
     for engine, prompts in ((Planted(), PROMPTS[:5]), (Planted(), edited), (Planted(seed=108), edited)):
         (tmp_path / "results.json").unlink(missing_ok=True)
-        evaluate(engine, prompts, plain, None, SPEC, tmp_path)
+        evaluate(engine, prompts, None, PLAIN, tmp_path)
     with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
         assert sorted(len(journal.rows(run.id)) for run in journal.runs()) == [3, 3, 5]
 
 
 def test_the_results_of_another_evaluation_are_not_replaced(tmp_path):
-    plain = {"plain": get("plain")}
-    evaluate(Planted(), PROMPTS[:3], plain, None, SPEC, tmp_path)
+    evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path)
     before = (tmp_path / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match=r"results of another evaluation \(its inputs differ\); give another folder"):
-        evaluate(Planted(), PROMPTS[:4], plain, None, SPEC, tmp_path)
+        evaluate(Planted(), PROMPTS[:4], None, PLAIN, tmp_path)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
-    assert evaluate(Planted(), PROMPTS[:3], plain, None, SPEC, tmp_path)[2] == 0
+    assert evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path).generated == 0
 
 
 def test_going_on_with_a_run_whose_inputs_changed_is_refused(tmp_path):
-    plain = {"plain": get("plain")}
-    evaluate(Planted(), PROMPTS[:3], plain, None, SPEC, tmp_path)
+    evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path)
     with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
         (run,) = journal.runs()
-    assert evaluate(Planted(), PROMPTS[:3], plain, None, run.spec, tmp_path)[2] == 0
+    then = {name: run.spec[name] for name in ("engine", "inputs")}
+    resumed = replace(PLAIN, asked={**run.spec["asked"], "resumes": then})
+    assert evaluate(Planted(), PROMPTS[:3], None, resumed, tmp_path).generated == 0
     with pytest.raises(InputError, match=r"the prompts, attacks or steering changed since this run began .*put it"):
-        evaluate(Planted(), PROMPTS[:4], plain, None, run.spec, tmp_path)
+        evaluate(Planted(), PROMPTS[:4], None, resumed, tmp_path)
     with pytest.raises(InputError, match=r"the model changed since this run began"):
-        evaluate(Planted(seed=108), PROMPTS[:3], plain, None, run.spec, tmp_path)
+        evaluate(Planted(seed=108), PROMPTS[:3], None, resumed, tmp_path)
 
 
 def test_hostile_prompts_stay_text_in_the_report(tmp_path):
     hostile = [
-        Prompt(f"x{i}", text, "x", "plain") for i, text in enumerate(["<script>alert(1)</script>", "a\x1b[31mb"])
+        Prompt(f"x{i}", text, "<script>x", "plain")
+        for i, text in enumerate(["<script>alert(1)</script>", "a\x1b[31mb"])
     ]
-    evaluate(Planted(), hostile, {"plain": get("plain")}, None, {**SPEC, "prompts": "<script>x"}, tmp_path)
-    assert "<script" not in (tmp_path / "report.html").read_text(encoding="utf-8").lower()
+    evaluate(Planted(), hostile, None, PLAIN, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page.lower() and "on &lt;script&gt;x" in page

@@ -8,16 +8,14 @@ import time
 import pytest
 from tests.planted import Planted
 
-from demur.attacks import get
 from demur.evaluation import evaluator
-from demur.experiments.evaluate import evaluate
+from demur.experiments.evaluate import EvaluateConfig, evaluate
 from demur.interventions import add
 from demur.prompts.builtin import builtin
 from demur.runs import Journal, read_results
 
 PROMPTS = builtin("harmful", "test")[:12]
-WRAPS = {name: get(name) for name in ("plain", "persona")}
-SPEC = {"model": "planted", "prompts": "harmful", "max_new_tokens": 24}
+CONFIG = EvaluateConfig(("persona",), new_tokens=24)
 STEER = add(Planted().direction, 1.5, True)
 BATCH = 12
 
@@ -51,7 +49,7 @@ def started(out) -> tuple[int, int]:
         return child, read
     try:
         os.close(read)
-        evaluate(Slow(write), PROMPTS, WRAPS, STEER, SPEC, out)
+        evaluate(Slow(write), PROMPTS, STEER, CONFIG, out)
     finally:
         os._exit(0)
 
@@ -63,7 +61,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tm
     monkeypatch.setattr(evaluator, "JUDGED", BATCH)
     dice, whole, broken = random.Random(seed), tmp_path / "whole", tmp_path / "broken"
     undisturbed = Planted()
-    evaluate(undisturbed, PROMPTS, WRAPS, STEER, SPEC, whole)
+    evaluate(undisturbed, PROMPTS, STEER, CONFIG, whole)
     for batches in (dice.randint(1, 14), dice.randint(1, 12)):
         child, pipe = started(broken)
         for _ in range(batches):
@@ -74,7 +72,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tm
         os.close(pipe)
         assert not (broken / "results.json").exists()
     resumed = Planted()
-    _, _, made = evaluate(resumed, PROMPTS, WRAPS, STEER, SPEC, broken)
+    made = evaluate(resumed, PROMPTS, STEER, CONFIG, broken).generated
     assert made == resumed.rows <= undisturbed.rows
     assert read_results(broken).figures == read_results(whole).figures
     assert read_results(broken).spec == read_results(whole).spec

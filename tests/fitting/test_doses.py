@@ -83,10 +83,10 @@ def test_of_equal_doses_the_smallest_is_taken_and_of_bad_ones_the_one_that_break
 def test_doses_that_break_answers_are_not_chosen(engine, features, saes):
     unit = unit_of(engine, features)
     does = [
-        (multiply_features(features, saes, -1.0), "...."),
-        (multiply_features(features, saes, 0.0), "ccrr"),
-        (clamp_features(features, saes, 0.2 * unit), "rrrr"),
-        (clamp_features(features, saes, 0.4 * unit), "...."),
+        (multiply_features(features, -1.0, saes=saes), "...."),
+        (multiply_features(features, 0.0, saes=saes), "ccrr"),
+        (clamp_features(features, 0.2 * unit, saes=saes), "rrrr"),
+        (clamp_features(features, 0.4 * unit, saes=saes), "...."),
     ]
     found = choose_doses(told(engine, "rrrr", *does), features, saes, ["prefill"], 4, (-1.0, 0.0), (0.2, 0.4))
     assert (found.factor, found.value, found.gain) == (0.0, 0.2 * unit, 0.5)
@@ -95,15 +95,15 @@ def test_doses_that_break_answers_are_not_chosen(engine, features, saes):
 
 
 def test_where_no_dose_stays_within_the_budget_it_is_said_of_which(engine, features, saes):
-    does = [(multiply_features(features, saes, 0.0), "ccrr"),
-            (clamp_features(features, saes, 0.2 * unit_of(engine, features)), "rr..")]  # fmt: skip
+    does = [(multiply_features(features, 0.0, saes=saes), "ccrr"),
+            (clamp_features(features, 0.2 * unit_of(engine, features), saes=saes), "rr..")]  # fmt: skip
     found = choose_doses(told(engine, "rrrr", *does), features, saes, ["prefill"], 4, (0.0,), (0.2,))
     assert found.over_budget == ("value",)
 
 
 def test_how_many_latents_are_clamped_is_chosen_within_the_same_budget(engine, features, first, saes):
     does = [
-        (clamp_features(some, saes, value * unit_of(engine, some)), outcomes)
+        (clamp_features(some, value * unit_of(engine, some), saes=saes), outcomes)
         for some, both in ((first, ("ccrr", "crrr")), (features, ("rrrr", "....")))
         for value, outcomes in zip((0.2, 0.4), both, strict=True)
     ]
@@ -116,7 +116,7 @@ def test_how_many_latents_are_clamped_is_chosen_within_the_same_budget(engine, f
 
 def test_how_many_latents_are_suppressed_is_chosen_too(engine, features, first, saes):
     does = [
-        (multiply_features(some, saes, factor), outcomes)
+        (multiply_features(some, factor, saes=saes), outcomes)
         for some, both in ((first, ("crrr", "ccrr")), (features, ("cccr", "cc..")))
         for factor, outcomes in zip((0.5, 0.0), both, strict=True)
     ]
@@ -129,14 +129,14 @@ def test_how_many_latents_are_suppressed_is_chosen_too(engine, features, first, 
 
 def test_a_subset_takes_the_mildest_factor_that_keeps_the_effect(engine, features, saes):
     factors = {0.5: "crrr", 0.3: "ccrr", 0.0: "cccr"}
-    does = [(multiply_features(features, saes, factor), outcomes) for factor, outcomes in factors.items()]
+    does = [(multiply_features(features, factor, saes=saes), outcomes) for factor, outcomes in factors.items()]
     evaluator = told(engine, "rrrr", *does)
     for enough, factor in ((0.25, 0.5), (0.3, 0.3), (0.5, 0.3), (0.9, 0.0), (None, 0.0)):
         assert choose_factor(evaluator, features, saes, 4, tuple(factors), enough=enough).dose == factor
 
 
 def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_against_them(engine, features, first, saes):
-    whole, part = (multiply_features(some, saes, 0.0) for some in (features, first))
+    whole, part = (multiply_features(some, 0.0, saes=saes) for some in (features, first))
     evaluator = told(engine, "rrrr", (whole, "cccr"), (part, "cc.."))
     assert effects(evaluator, saes, (0.0,), 4)([features, first]) == [0.75, 0.0]
     clamps = [clamp(saes[SITE], [index], 2.0) for index in (1, 2)]
@@ -146,7 +146,7 @@ def test_gains_are_measured_on_validation_prompts_and_broken_answers_count_again
 
 
 def test_a_set_is_taken_at_its_best_factor(engine, features, saes):
-    does = [(multiply_features(features, saes, factor), some) for factor, some in ((0.4, "crrr"), (0.0, "ccc."))]
+    does = [(multiply_features(features, factor, saes=saes), some) for factor, some in ((0.4, "crrr"), (0.0, "ccc."))]
     assert effects(told(engine, "rrrr", *does), saes, (0.4, 0.0), 4)([features]) == [0.5]
 
 

@@ -86,7 +86,7 @@ def test_a_vector_of_one_site_counts_as_its_unit_direction():
         with pytest.raises(BadSpec, match=r"has 2 sites \(1.pre, 2.mid\), and one direction is ablated"):
             make(several)
         with pytest.raises(BadSpec, match="latents, not one direction .*suppress"):
-            make(FeatureSet(()))
+            make(FeatureSet(()))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])

@@ -7,10 +7,11 @@ import torch
 
 import demur.saes.bundled as bundled
 from demur.engines.hf import HFEngine
-from demur.experiments.features import Finding, find_features, saes_for
 from demur.features import contrast
-from demur.fitting.doses import unlikely
+from demur.fitting.doses import refusal_score_drop
+from demur.fitting.find_features import FindConfig, find_features, saes_for
 from demur.prompts.builtin import builtin
+from demur.prompts.sets import builtin_sets
 from demur.saes import check_model, encode, load_sae
 from demur.types import Conversation, Message
 
@@ -50,7 +51,7 @@ def test_their_refusal_latents_lower_the_refusal_score_when_they_are_suppressed(
     saes = saes_for(engine)
     found = contrast(engine, asked("harmful", 24), asked("plain", 24), saes).feature_set(10)
     rare = contrast(engine, asked("plain", 24), asked("borderline", 24), saes).feature_set(10)
-    down, other = unlikely(engine, saes, 0.0, 24)([found, rare])
+    down, other = refusal_score_drop(engine, builtin_sets(), saes, 0.0, 24)([found, rare])
     assert down > 1.0
     assert down > other + 1.0
 
@@ -58,6 +59,6 @@ def test_their_refusal_latents_lower_the_refusal_score_when_they_are_suppressed(
 @pytest.mark.real
 def test_finding_on_fitting_prompts_is_the_same_every_time(engine):
     saes = saes_for(engine)
-    once, again = (find_features(engine, saes, Finding("contrast", k=5, n=12)) for _ in range(2))
+    once, again = (find_features(engine, saes, "contrast", FindConfig(k=5, n=12)) for _ in range(2))
     assert once.features == again.features
     assert {f.site for f in once.features} <= set(saes)

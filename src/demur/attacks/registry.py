@@ -34,9 +34,9 @@ _ORDER = (
 
 def find() -> dict[str, Attack]:
     """The attack of every family's file in this package, by name, in the order of tables."""
-    there = {module.name for module in iter_modules(sys.modules[__package__].__path__)} - {"family", "registry"}
+    there = {module.name for module in iter_modules(sys.modules["demur.attacks"].__path__)} - {"family", "registry"}
     order = [name for name in _ORDER if name in there]
-    return {name: import_module(f"{__package__}.{name}").ATTACK for name in [*order, *sorted(there - {*order})]}
+    return {name: import_module(f"demur.attacks.{name}").ATTACK for name in [*order, *sorted(there - {*order})]}
 
 
 ATTACKS: dict[str, Attack] = find()

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from demur.errors import InputError, unknown
+from demur.fitting.finders import METHODS
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -18,13 +19,8 @@ class Dtype(StrEnum):
     BF16 = "bf16"
 
 
-class Method(StrEnum):
-    """Ways of finding features."""
-
-    ATTRIBUTION = "attribution"
-    CONTRAST = "contrast"
-    COSINE = "cosine"
-    ONE_PROMPT = "one-prompt"
+Method = StrEnum("Method", {name: name for name in METHODS})
+"""Ways of finding features: one for each file of fitting/finders."""
 
 
 class Way(StrEnum):

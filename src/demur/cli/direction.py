@@ -35,12 +35,12 @@ def fit(
     """Fit the refusal direction on fitting prompts, choose it on validation prompts."""
     prompts = options.own_prompts(harmful, harmless)
     from demur.directions.artifact import save_direction
-    from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
+    from demur.fitting.refusal import DirectionConfig, search_direction
 
     config = searched(DirectionConfig(), model, n, choose, layer_step, all_positions, max_kl, min_induced)
     with progress() as update:
         engine = opened(model, dtype, update)
-        found = fit_refusal_direction(engine, config, prompts, progress=update)
+        found = search_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)
     _print(found.direction)
     allowed = sum(map(config.bounds_for(engine.name).allows, found.candidates))

@@ -15,17 +15,10 @@ from demur.cli.show import console, seen
 
 app = typer.Typer(help="SAE latents that cause refusal: find, prove, look at them.", no_args_is_help=True)
 
+ATTRIBUTION = Method("attribution")
 OF_METHOD = "What some methods read"
 FeatureFile = Annotated[Path, typer.Argument(help="A feature set, from `demur features find` or `pick`.")]
 SetOut = Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")]
-SCORES = {
-    "attribution": "Latents, with what each is estimated to give the refusal's first token over the answer's "
-    "(logits, mean over tokens and prompts)",
-    "contrast": "Latents, with their mean on harmful less that on harmless prompts, in their own units",
-    "cosine": "Latents, with the cosine of their decoder rows with the direction",
-    "one-prompt": "Latents, with the rise of refusals under attack when clamped, less that of broken answers "
-    "(validation prompts)",
-}
 
 
 @app.command("find")
@@ -33,7 +26,7 @@ def find(
     model: options.Model,
     method: Annotated[
         Method, typer.Option(help="How latents are found.", **one_of(Method, "way of finding features"))
-    ] = Method.ATTRIBUTION,
+    ] = ATTRIBUTION,
     sae: options.Saes = [],  # noqa: B006
     k: Annotated[int | None, typer.Option(min=1, help="Latents to keep. Default: 20; one-prompt: 1.")] = None,
     direction: options.Toward = None,
@@ -66,6 +59,7 @@ def find(
     """Find the latents that cause refusal, on fitting prompts (one-prompt tries its candidates on validation ones)."""
     prompts = options.own_prompts(harmful, harmless)
     from demur.fitting.find_features import FindConfig, find_features, saes_for
+    from demur.fitting.finders import finder
     from demur.saes import save_features
 
     config = FindConfig(k, n, per_site, value)
@@ -74,7 +68,7 @@ def find(
         engine = opened(model, dtype, update)
         found = find_features(engine, saes_for(engine, sae), method.value, config, direction, prompts, update)
     save_features(found, out)
-    say(f"{SCORES[method]}:")
+    say(f"{finder(method.value).scores}:")
     for feature in found.features:
         console.print(f"  {feature.site} latent {feature.index}: {feature.score:.4g}", highlight=False)
     if len(found.features) < kept:

@@ -13,6 +13,7 @@ from torch import Tensor
 from demur.activations.store import Activations
 from demur.engines import collect, passages
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
+from demur.engines.chat import Said, chat
 from demur.engines.decode import Answer, Decoder, Progress
 from demur.engines.rows import answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
 from demur.engines.score import Continuation, score
@@ -94,6 +95,25 @@ class HFEngine:
             Generation("", r.conversation, self._text(a), tuple(a.tokens), row.prompt_length, a.finish, r.arm)  # pyright: ignore[reportArgumentType]
             for r, row, a in zip(requests, rows, answers, strict=True)
         ]
+
+    def chat(
+        self,
+        said: Said,
+        steer: Intervention | str | None = None,
+        *,
+        attack: str = "plain",
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        system: str | None = None,
+    ) -> str:
+        """The answer to a text or to messages, as text.
+
+        steer: an intervention, or a line as on the command line (`add:refusal.safetensors:0.3r`). attack: the name of
+        one that rewrites the text. temperature 0 is greedy. Raises InputError for what cannot be sent.
+        """
+        return chat(self, said, steer, attack, system, Decoding(max_new_tokens, temperature, top_p, seed))
 
     def _row(self, request: Request, until: int | None = None) -> Row:
         return row_of(self.model, request.conversation, request.intervention, request.seed, until)

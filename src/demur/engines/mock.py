@@ -25,7 +25,8 @@ from torch import Tensor
 
 from demur.activations.store import Activations, joined
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
-from demur.engines.rows import filled, one_each, open_turn
+from demur.engines.chat import Said, chat
+from demur.engines.rows import check_turns, filled, one_each, open_turn
 from demur.errors import BadVector, InputError, NonFinite, UnknownName
 from demur.interventions import Context, Intervention, bound, compile_batch
 from demur.types import Conversation, Decoding, Direction, EngineFingerprint, Generation, Message, Prompt, Site
@@ -49,6 +50,11 @@ def _words(text: str | None) -> list[str]:
 def _jitter(*parts: object) -> float:
     """A number from 0 to 1, fixed by its arguments."""
     return zlib.crc32(repr(parts).encode()) / 2**32
+
+
+def _check_work(conversations: Sequence[Conversation], sites: Sequence[Site], what: str) -> None:
+    if not conversations or not sites:
+        raise InputError(f"{what} need conversations and sites; there are {len(conversations)} and {len(sites)}.")
 
 
 class MockEngine:
@@ -78,9 +84,7 @@ class MockEngine:
 
     def tokens(self, c: Conversation) -> tuple[list[int], int]:
         """Token ids, one a word and two a turn, and how many of them are the prompt's."""
-        if not c.messages or c.messages[-1].role != "user" or not (c.messages[-1].content or "").strip():
-            raise InputError(f"prompt {c.prompt.id!r}: a conversation must end with a user turn that has a text.")
-        ids = [i for m in c.messages for i in (token(f"<{m.role}>"), *map(token, _words(m.content)), END)]
+        ids = [i for m in check_turns(c) for i in (token(f"<{m.role}>"), *map(token, _words(m.content)), END)]
         return [*ids, token("<answer>"), *map(token, c.prefill.split())], len(ids) + 1
 
     def check_sites(self, sites: Sequence[Site]) -> None:
@@ -212,6 +216,10 @@ class MockEngine:
             found.append(Generation("", c, " ".join(words), ids, self.tokens(c)[1], finish, request.arm))
         return found
 
+    def chat(self, said: Said, steer: Intervention | str | None = None, max_new_tokens: int = 96) -> str:
+        """The answer to a text or to messages, as text."""
+        return chat(self, said, steer, "plain", None, Decoding(max_new_tokens))
+
     def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
         """After a conversation, a word is likely when the conversation has it, likelier still when it was just said; a
         first token id by the logits, each after it .9 where the refusal has it, else .001. After plain text, what is
@@ -229,7 +237,7 @@ class MockEngine:
             rest = [math.log(0.9 if said.get(i) == answer[i] else 0.001) for i in range(1, len(answer))]
             first = torch.log_softmax(logits, -1)[list(answer[:1])].tolist()
             return Scored((*first, *rest), list(answer[:1]) == [int(logits.argmax())][: len(answer)])
-        asked, said = {w for m in context.messages for w in _words(m.content)}, _words(answer)
+        asked, said = {w for m in check_turns(context) for w in _words(m.content)}, _words(answer)
         push = self._push(context, steer)
         base = [-0.2 if w in said[max(0, i - 3) : i] else -1.5 if w in asked else -4.0 for i, w in enumerate(said)]
         return Scored(tuple(b - 0.3 * _jitter(w) - 0.2 * push for b, w in zip(base, said, strict=True)), False)
@@ -239,8 +247,8 @@ class MockEngine:
             raise InputError("the text '' has no token for anything to follow; give it a text.")
         c = Conversation(Prompt(text[:40], text, ""), (Message("user", text),))
         lost = self._push(c, steer) > TOO_FAR
-        odds = _jitter(text, lost, answer)
-        return Scored((-1.0 - odds,) if answer else (), odds < 0.5 and not lost)
+        odds, n = _jitter(text, lost, answer), len(self.encode(answer) if isinstance(answer, str) else answer)
+        return Scored(((-1.0 - odds) / n,) * n if n else (), odds < 0.5 and not lost)
 
     def last_logits(
         self, conversations: Sequence[Conversation], intervention: Steering = None
@@ -248,7 +256,8 @@ class MockEngine:
         """Logits of the first word [n, VOCAB]: "I'm" and "Sure," are read off the direction."""
         self.calls["last_logits"] += 1
         steers = one_each(intervention, len(conversations))
-        return torch.stack([4 * self.head @ self._run(c, s)[0] for c, s in zip(conversations, steers, strict=True)])
+        found = [4 * self.head @ self._run(c, s)[0] for c, s in zip(conversations, steers, strict=True)]
+        return torch.stack(found) if found else torch.empty(0, VOCAB)
 
     def activations(
         self,
@@ -259,6 +268,7 @@ class MockEngine:
     ) -> Activations:
         """The stream at `sites` as the intervention leaves it there; `tail`: only the last k prompt tokens."""
         self.calls["activations"] += 1
+        _check_work(conversations, sites, "activations")
         parts = []
         for c in conversations:
             start = self.tokens(c)[1]
@@ -278,6 +288,7 @@ class MockEngine:
     ) -> Mapping[Site, list[Tensor]]:
         """d metric(logits of the first word, number) / d stream at each site; `streams` set the value at sites."""
         self.calls["gradients"] += 1
+        _check_work(conversations, sites, "gradients")
         found: dict[Site, list[Tensor]] = {site: [] for site in sites}
         for i, c in enumerate(conversations):
             last, kept = self._run(c, None, sites, leaves=True, fixed=streams[i] if streams is not None else None)
@@ -291,7 +302,7 @@ class MockEngine:
         self.calls["content"] += 1
         masks = []
         for c in conversations:
-            turns = [(m.role == "user", len(_words(m.content))) for m in c.messages]
+            turns = [(m.role == "user", len(_words(m.content))) for m in check_turns(c)]
             mask = [here for user, n in turns for here in (False, *[user] * n, False)]
             masks.append(torch.tensor([*mask, *[False] * (len(self.tokens(c)[0]) - len(mask))]))
         return masks

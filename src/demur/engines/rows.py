@@ -39,9 +39,19 @@ def row_of(
     seed: int = 0,
     until: int | None = None,
 ) -> Row:
-    """Tokens of a conversation up to (not including) turn `until`, ready for an answer.
+    """Tokens of a conversation up to (not including) turn `until`, ready for an answer. Raises as `check_turns`."""
+    messages = check_turns(conversation, until)
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    text = _template(model.tokenizer, turns)
+    prompt = _encode(model.tokenizer, text)
+    prefill = _encode(model.tokenizer, conversation.prefill) if until is None and conversation.prefill else []
+    return Row(tuple(prompt + prefill), len(prompt), conversation.prompt.id, intervention, seed)
 
-    Raises InputError for an empty conversation or one that does not end with the user.
+
+def check_turns(conversation: Conversation, until: int | None = None) -> tuple[Message, ...]:
+    """The conversation's messages up to turn `until`.
+
+    Raises InputError where there are none, or the last is not the user's, is empty, or a turn is still to be played.
     """
     messages = conversation.messages[:until]
     # A classifier's conversation (judges/harm.py) may end with the answer that it has to judge.
@@ -55,11 +65,7 @@ def row_of(
             f"prompt {conversation.prompt.id!r} has an assistant turn that nobody played; "
             f"generate first, and use the conversation of the generation."
         )
-    turns = [{"role": m.role, "content": m.content} for m in messages]
-    text = _template(model.tokenizer, turns)
-    prompt = _encode(model.tokenizer, text)
-    prefill = _encode(model.tokenizer, conversation.prefill) if until is None and conversation.prefill else []
-    return Row(tuple(prompt + prefill), len(prompt), conversation.prompt.id, intervention, seed)
+    return messages
 
 
 def one_each(intervention: Any, n: int) -> list[Intervention | None]:

@@ -26,7 +26,7 @@ from demur.fitting.candidates import Fit
 from demur.fitting.choice import Choice
 from demur.fitting.doses import DIRECTION_DOSES, choose_dose
 from demur.fitting.refusal import FULL as FULL_SEARCH
-from demur.fitting.refusal import DirectionConfig, fit_refusal_direction
+from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets, spread
@@ -105,7 +105,7 @@ def baseline(
     """Measure a model's refusal, find its direction, steer it, and say what that does; resumes from its journal.
 
     prompts: the user's own, split into uses; built-in ones when left out. Under `out`: results.json, report.html, the
-    journal, the direction's file and the steering specs. Raises as `fit_refusal_direction` and `rank_attacks`.
+    journal, the direction's file and the steering specs. Raises as `search_direction` and `rank_attacks`.
     """
     config, out = config or BaselineConfig(), Path(out)
     spec = {"config": asdict(config), "families": list(families_to_try(config.families))}
@@ -150,7 +150,7 @@ def baseline(
 
 def choose(evaluator: Evaluator, config: BaselineConfig) -> Chosen:
     """Direction, attack families and dose, from fitting and validation prompts."""
-    fit = fit_refusal_direction(
+    fit = search_direction(
         white_box(evaluator.engine), config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
     )
     ranking = rank_attacks(evaluator, config.validation, config.families)

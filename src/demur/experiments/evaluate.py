@@ -69,7 +69,7 @@ def evaluate(
     wraps = {attack: get(attack) for attack in dict.fromkeys(["plain", *config.attacks])}
     sets, skipped = _wrapped(rows, wraps)
     spec = _identified(
-        {"asked": dict(config.asked), "set": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},
+        {"asked": dict(config.asked), "prompts": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},
         engine,
         {"sets": sets, "steer": None if steer is None else steer.spec()},
     )

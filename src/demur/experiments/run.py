@@ -90,9 +90,9 @@ def open_run(
         "experiment": kind,
         "model": engine.name,
         "engine": asdict(engine.fingerprint),
+        "prompts": (prompts or builtin_sets()).record(),
         **spec,
         "decoding": asdict(decoding),
-        "prompts": (prompts or builtin_sets()).record(),
         "version": demur.__version__,
     }
     with Journal(out / "journal.sqlite") as journal:

@@ -66,9 +66,11 @@ class Cleaner:
     def bare(self) -> tuple[list[Conversation], list[Conversation], list[Conversation]]:
         """Harmful and plain fitting requests, and harmful validation ones, as they are."""
         prompts = self.prompts or builtin_sets()
-        kinds = (("harmful", "fit"), ("plain", "fit"), ("harmful", "validation"))
-        harmful, harmless, held = (plainly(prompts.take(kind, use, self.n)) for kind, use in kinds)
-        return harmful, harmless, held
+        return (
+            plainly(prompts.take("harmful", "fit", self.n)),
+            plainly(prompts.take("plain", "fit", self.n)),
+            plainly(prompts.take("harmful", "validation", self.n)),
+        )
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -155,6 +157,23 @@ class Cleaner:
             made = projected_out(vector, dict.fromkeys(vector.vectors, basis))
         kept = {name: how[name] for name in ("construction", "dose", "k", "openings_auroc", "wrappers") if name in how}
         return replace(made, origin={**model, "cleaned": way, **kept, "of": dict(vector.origin)}), how
+
+
+def clean_vector(
+    engine: WhiteBoxEngine,
+    vector: SteeringVector,
+    way: str = "subspace",
+    dose: float = 1.0,
+    direction: Path | Direction | None = None,
+    prompts: PromptSets | None = None,
+    progress: Progress = silent,
+) -> SteeringVector:
+    """A steering vector without what it does to refusal at multipliers up to `dose`; its origin says how.
+
+    way: "direction", "subspace" or "constrained" (`Cleaner`). direction: the refusal direction; fitted when left out.
+    prompts: the user's own. Raises as `Cleaner` does. Audit what comes out: `demur.audit`.
+    """
+    return Cleaner(engine, direction, prompts, progress=progress)(vector, way, dose)[0]
 
 
 def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[SteeringVector], list[str]]:

@@ -6,36 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from demur.attacks import plainly
-from demur.engines.base import Request, WhiteBoxEngine, white_box
+from demur.engines.base import WhiteBoxEngine
 from demur.errors import BadSpec, InputError, unknown
-from demur.evaluation.evaluator import Evaluator, Progress, silent
-from demur.evaluation.judging import calibrated_judge
-from demur.features import attribute, contrast, cosine
-from demur.features.one_prompt import Screen, one_prompt
+from demur.evaluation.evaluator import Progress, silent
 from demur.features.record import hashes, origin_of
-from demur.fitting.doses import likelihoods, norms_of, refusals
-from demur.fitting.refusal import refusal_direction
+from demur.fitting.doses import norms_of
+from demur.fitting.finders import finder
+from demur.fitting.finders.search import Search
 from demur.interventions import parse_site
-from demur.judges.refusal import refusal
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.saes import SAE, check_model, load_sae
 from demur.saes.bundled import bundled_saes
-from demur.types import Conversation, Decoding, Direction, Feature, FeatureSet, Site
-
-READS: dict[str, frozenset[str]] = {
-    "attribution": frozenset({"n", "per_site", "direction"}),
-    "contrast": frozenset({"n"}),
-    "cosine": frozenset({"direction"}),
-    "one-prompt": frozenset({"n", "value"}),
-}
-"""Methods, and the settings beside `k` that each reads."""
-METHODS = tuple(READS)
-DEFAULT_ATTACKS = ("prefill", "fiction", "continuation")
-"""Families that one-prompt candidates are tried under; a proof ranks all families itself."""
-SCREENED = ("prefill",)
-"""Those of them that hundreds of candidates are screened under: short ones."""
-NEW_TOKENS = 24
+from demur.types import Direction, Feature, FeatureSet, Site
 
 
 @dataclass(frozen=True)
@@ -53,16 +35,15 @@ class FindConfig:
 
     def settled(self, method: str, direction: object = None) -> FindConfig:
         """The config with the method's defaults. Raises UnknownName, and InputError for a setting that it ignores."""
-        if method not in READS:
-            raise unknown("way of finding features", method, READS)
+        way = finder(method)
         given = {f.name for f in fields(self) if getattr(self, f.name) is not None}
         given |= {"direction"} if direction is not None else set()
-        for name in sorted(given - READS[method] - {"k"}):
-            reads = ", ".join(sorted(READS[method]))
-            raise InputError(f"--{name.replace('_', '-')} says nothing to {method}; it reads {reads} and k.")
-        defaults = {"k": 1 if method == "one-prompt" else 20, "n": 64, "per_site": 10, "value": 0.3}
-        return FindConfig(**{name: usual if getattr(self, name) is None else getattr(self, name)
-                             for name, usual in defaults.items()})  # fmt: skip
+        for name in sorted(given - way.reads - {"k"}):
+            reads = " and ".join([", ".join(sorted(way.reads)), "k"]) if way.reads else "k"
+            raise InputError(f"--{name.replace('_', '-')} says nothing to {method}; it reads {reads}.")
+        usual = {"k": way.k, "n": 64, "per_site": 10, "value": 0.3}
+        return FindConfig(**{name: value if getattr(self, name) is None else getattr(self, name)
+                             for name, value in usual.items()})  # fmt: skip
 
 
 def saes_for(engine: WhiteBoxEngine, names: Sequence[str] = (), other_model: bool = False) -> dict[Site, SAE]:
@@ -100,50 +81,13 @@ def find_features(
     attribution and cosine; fitted when left out. prompts: the user's own; built-in ones when left out.
     origin["norms"] of the set are the streams' (`norms_of`), of which a clamp of 1r is made.
     """
-    how, prompts = (config or FindConfig()).settled(method, direction), prompts or builtin_sets()
+    how = (config or FindConfig()).settled(method, direction)
     here = dict(saes) if isinstance(saes, Mapping) else saes_for(engine, saes)
     assert how.k is not None and how.value is not None
-    harmful = plainly(prompts.take("harmful", "fit", how.n))
-    if method == "contrast":
-        found = contrast(engine, harmful, plainly(prompts.take("plain", "fit", how.n)), here).feature_set(how.k)
-    elif method == "one-prompt":
-        judge = calibrated_judge(engine, Decoding(NEW_TOKENS))
-        evaluator = Evaluator(engine, judge, Decoding(NEW_TOKENS), progress=progress, prompts=prompts)
-        found = from_one_prompt(evaluator, here, harmful, 0, how.k, how.value)
-    else:
-        toward = refusal_direction(engine, direction, prompts, None, progress)
-        if method == "cosine":
-            found = cosine(here, toward, how.k, per_site=False)
-        else:
-            found = attribute(engine, harmful, here, toward, per_site=how.per_site or None,
-                              progress=lambda done, total: progress("attributing", done, total))  # fmt: skip
-            found = found.feature_set(how.k)
+    prompts = builtin_sets() if prompts is None else prompts
+    search = Search(engine, here, how.k, how.n, how.per_site or None, how.value, direction, prompts, progress)
+    found = finder(method).find(search)
     return replace(found, origin={**found.origin, "norms": norms_of(engine, found)})
-
-
-def from_one_prompt(
-    evaluator: Evaluator,
-    saes: dict[Site, SAE],
-    harmful: Sequence[Conversation],
-    which: int = 0,
-    k: int = 1,
-    value: float = 0.3,
-) -> FeatureSet:
-    """The one-prompt method from the `which`-th of some fitting prompts that the model refuses.
-
-    value: the clamp that candidates are tried at, in units of the median activation norm.
-    """
-    engine, prompts = white_box(evaluator.engine), evaluator.prompts
-    answers = engine.generate([Request(c) for c in harmful], Decoding(32))
-    refused = [a for a in answers if refusal(a.text).kind == "refused"]
-    if which >= len(refused):
-        raise InputError(f"{engine.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is no "
-                         f"refusal number {which} to start from; use a model that refuses.")  # fmt: skip
-    one = refused[which]
-    lengths = engine.activations(plainly(builtin_sets().take("plain", "fit")), sorted(saes))
-    values = {site: value * lengths.median_norm(site) for site in saes}
-    return one_prompt(engine, one.conversation, one.text, saes, values, refusals(evaluator, DEFAULT_ATTACKS, 8), k,
-                      screen=Screen(likelihoods(engine, prompts, one.text, SCREENED)))  # fmt: skip
 
 
 def pick(engine: WhiteBoxEngine, saes: Mapping[Site, SAE], names: Sequence[str]) -> FeatureSet:

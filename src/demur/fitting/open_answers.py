@@ -42,7 +42,11 @@ class Reading:
 
 
 def open_answers(evaluator: Evaluator, name: str, arms: Sequence[Arm], n: int = 40) -> Reading:
-    """Each arm's answers to the first n held-out test questions of a behaviour, generated, and read by a probe."""
+    """Each arm's answers to the first n held-out test questions of a behaviour, generated, and read by a probe.
+
+    Raises InputError for an engine that shows no streams.
+    """
+    white_box(evaluator.engine)
     pairs = behaviour(name, "test")[:n]
     requests = [Request(asked(pair), arm.intervention, arm.name, i) for i, pair in enumerate(pairs) for arm in arms]
     made = evaluator.answer(requests)

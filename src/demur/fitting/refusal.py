@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
 from demur.fitting.cache import cached
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.prompts.own import Source, own_sets
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Direction, SteeringVector
 
@@ -31,10 +32,17 @@ class DirectionConfig:
     """Fitting prompts of each kind; None: all."""
     choose: int | None = 12
     """Validation prompts of each kind that candidates are chosen on."""
-    grid: Grid = field(default_factory=lambda: Grid(layer_step=3, positions=(-1,)))
-    """Which layers and positions are tried."""
+    grid: Grid | None = None
+    """Which layers and positions are tried; None: the last token, at every third layer, or at all of a model of few."""
     bounds: Bounds | None = None
     """What a candidate may cost; None: the papers' bounds (looser ones for the bundled model)."""
+
+    def grid_for(self, n_layers: int) -> Grid:
+        """The grid for a model with so many layers."""
+        if self.grid is not None:
+            return self.grid
+        # Below 80% of the depth of four layers there is no third one but the first, which is no candidate.
+        return Grid(layer_step=3 if n_layers > 4 else 1, positions=(-1,))
 
     def bounds_for(self, model: str) -> Bounds:
         """The bounds that hold for a model."""
@@ -47,7 +55,7 @@ FULL = DirectionConfig(n=None, choose=32, grid=Grid())
 """Every candidate, on all prompts."""
 
 
-def fit_refusal_direction(
+def search_direction(
     engine: WhiteBoxEngine,
     config: DirectionConfig | None = None,
     prompts: PromptSets | None = None,
@@ -61,18 +69,38 @@ def fit_refusal_direction(
     within the bounds.
     """
     config, prompts = config or DirectionConfig(), prompts or builtin_sets()
-    parts = [plainly(prompts.take(kind, use, n)) for use, n in (("fit", config.n), ("validation", config.choose))
-             for kind in ("harmful", "plain")]  # fmt: skip
-    bounds = config.bounds_for(engine.name)
-    origin = {"prompts": prompts.record(), "search": asdict(replace(config, bounds=bounds))}
+    parts = (
+        plainly(prompts.take("harmful", "fit", config.n)),
+        plainly(prompts.take("plain", "fit", config.n)),
+        plainly(prompts.take("harmful", "validation", config.choose)),
+        plainly(prompts.take("plain", "validation", config.choose)),
+    )
+    grid, bounds = config.grid_for(engine.n_layers), config.bounds_for(engine.name)
+    origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid, bounds=bounds))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
 
     def make() -> Fit:
-        found = choose_direction(engine, *parts, config.grid, bounds,
+        found = choose_direction(engine, *parts, grid, bounds,
                                  lambda done, total: progress("trying directions", done, total))  # fmt: skip
         return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
 
     return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
+
+
+def fit_refusal_direction(
+    engine: WhiteBoxEngine,
+    harmful: Source | None = None,
+    harmless: Source | None = None,
+    config: DirectionConfig | None = None,
+    progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
+) -> Direction:
+    """A model's refusal direction: `search_direction`'s, without what it was chosen among.
+
+    harmful, harmless: the user's own prompts, as files, set names, texts or prompts (`prompts.own_sets` divides them
+    between fitting and choosing); built-in ones where left out.
+    """
+    own = None if harmful is None and harmless is None else own_sets(harmful or "harmful", harmless or "plain")
+    return search_direction(engine, config, own, None, progress).direction
 
 
 def _told(made: T, origin: Mapping[str, object]) -> T:
@@ -88,12 +116,12 @@ def refusal_direction(
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
 ) -> Direction:
     """The direction that was given, in memory or as a file of this model; else the one that
-    `fit_refusal_direction` finds with its defaults. Every experiment comes by its direction here."""
+    `search_direction` finds with its defaults. Every experiment comes by its direction here."""
     if isinstance(given, Direction):
         return given
     if given is not None:
         return load_direction(given, engine.fingerprint.weights)
-    return fit_refusal_direction(engine, None, prompts, folder, progress).direction
+    return search_direction(engine, None, prompts, folder, progress).direction
 
 
 def direction_or_why(

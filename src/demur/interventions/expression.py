@@ -64,10 +64,9 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
                 "the latents' units."
             )
         return clamp_features(features, dose, relative)
-    what = read_steering(path, weights)
+    what, strength = read_steering(path, weights), 1.0 if dose is None else dose
     if op == "add":
-        return add(what, 1.0 if dose is None else dose, relative or (dose is None and not _is_vector(what)))
-    strength = 1.0 if dose is None else dose
+        return add(what, strength, relative or (dose is None and not isinstance(what, SteeringVector)))
     return ablate(what, dose=strength) if op == "ablate" else scale(what, strength)  # pyright: ignore
 
 
@@ -89,7 +88,3 @@ def _split(text: str, op: str, rest: str) -> tuple[str, float | None, bool]:
     if relative and op not in RELATIVE:
         raise BadSpec(f"steer {text!r}: {said!r} is not a number; a relative dose goes with add and clamp only.")
     return path, dose, relative
-
-
-def _is_vector(what: object) -> bool:
-    return isinstance(what, SteeringVector)

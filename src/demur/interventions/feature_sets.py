@@ -12,7 +12,7 @@ from demur.interventions.base import checked, unit
 from demur.interventions.chain import chain
 from demur.interventions.clamp import WORDS, Amount, Clamp, Mode, clamped, numbers_of
 from demur.saes.feature_set import load_saes
-from demur.saes.operators import decoder_rows
+from demur.saes.operators import indices
 from demur.saes.sae import SAE
 from demur.types import FeatureSet, Site, SteeringVector
 
@@ -76,7 +76,8 @@ def along(features: FeatureSet, saes: Mapping[Site, SAE] | None = None) -> Steer
     """
     vectors = {}
     for site, (sae, places) in _by_site(features, saes).items():
-        rows = decoder_rows(sae, [features.features[place].index for place in places]).detach().float().cpu()
+        latents = indices(sae, [features.features[place].index for place in places])
+        rows = sae.weights["W_dec"].detach()[latents].float().cpu()
         summed = (rows / rows.norm(dim=-1, keepdim=True)).sum(0)
         vectors[site] = unit(checked(summed, f"the sum of the latents' decoder rows at {site}"))
     return SteeringVector(vectors, _norms(features), {"features": len(features.features)})

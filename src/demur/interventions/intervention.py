@@ -229,7 +229,7 @@ def _read(hint: Any, value: Any, op: str, name: str) -> Any:
         return {parse_site(key): _read(inner[1], one, op, f"{what} at {key}") for key, one in value.items()}
     if kind in (tuple, frozenset):
         if not isinstance(value, list):
-            raise _needs(op, name, f"[{'LAYER.POINT' if inner[0] is Site else 'value'}, ...]")
+            raise _needs(op, name, f"[{'LAYER.POINT' if inner[0] is Site else inner[0].__name__.lower()}, ...]")
         return kind(_read(inner[0], one, op, name) for one in value)
     if kind is Literal and value not in inner:
         raise _needs(op, name, f"one of {', '.join(map(str, inner))}, not {str(value)[:40]!r}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
 from demur.errors import BadFile, BadSpec
@@ -102,18 +103,25 @@ def _holds(model: Any, folder: Path) -> bool:
         return False
     state, prefix = model.state_dict(), f"{model.base_model_prefix}."
     seen: set[int] = set()
+    renamed: list[Tensor] = []
     for file in files:
         with safe_open(file, "pt") as stored:
             for key in stored.keys():  # noqa: SIM118 (not a dict)
-                # Checkpoints of a base model leave its name out.
+                value = stored.get_tensor(key)
+                # Checkpoints of a base model leave its name out; others have names that transformers changes.
                 own = state.get(key, state.get(prefix + key))
                 if own is None:
-                    continue
-                value = stored.get_tensor(key)
-                if value.shape != own.shape or not torch.equal(value.to(own.dtype), own.cpu()):
+                    renamed.append(value)
+                elif _equal(own, value):
+                    seen.add(own.data_ptr())
+                else:
                     return False
-                seen.add(own.data_ptr())
-    return all(value.data_ptr() in seen for value in state.values())
+    rest = (own for own in state.values() if own.data_ptr() not in seen)
+    return all(any(_equal(own, value) for value in renamed) for own in rest)
+
+
+def _equal(own: Tensor, stored: Tensor) -> bool:
+    return stored.shape == own.shape and torch.equal(stored.to(own.dtype), own.cpu())
 
 
 def _settings(config: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from demur.models.attention import Pass, Store, attending
 from demur.models.hooks import Edit, guarding, hooked, resuming, stopping_at, watching
 from demur.models.load import LoadedModel
+from demur.models.steering import refuse_steered
+from demur.models.wrap import check_mode
 from demur.types import Site
 
 
@@ -42,8 +44,11 @@ def forward(
     causal, nothing kept). edits: functions at sites. resume=(layer, hidden): skip the blocks below.
     stop: end after this block. see: called with (layer, output) of every block, edits included.
 
-    A row whose stream overflows is NaN in the result (`hooks.guarding`): callers check for it.
+    A row whose stream overflows is NaN in the result (`hooks.guarding`): callers check for it. Raises InputError for a
+    model in training mode, or inside `steering`.
     """
+    refuse_steered(model.model)
+    check_mode(model.model)
     seeing = Pass() if seeing is None else seeing
     if seeing.positions is not None:
         behind = torch.arange(ids.shape[1], device=ids.device) if seeing.depths is None else seeing.depths

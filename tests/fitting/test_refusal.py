@@ -1,0 +1,142 @@
+"""The one way to a model's refusal direction."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.planted import Planted
+
+from demur.directions.artifact import save_direction
+from demur.engines.mock import MockEngine
+from demur.errors import BadFile, DemurError, NoDirection, NoRefusal
+from demur.fitting.candidates import Bounds, Grid
+from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, refusal_direction, search_direction
+from demur.prompts.sets import PromptSets, builtin_sets
+
+CONFIG = DirectionConfig(n=8, choose=6, grid=Grid(2, positions=(-1,)))
+
+
+class Watching(Planted):
+    """Notes whose streams, logits and answers are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[Any]] = {"activations": [], "generate": [], "last_logits": []}
+
+    def activations(self, conversations, sites, tail=None, intervention=None):
+        self.seen["activations"] += [c.prompt for c in conversations]
+        return super().activations(conversations, sites, tail, intervention)
+
+    def generate(self, requests, decoding):
+        self.seen["generate"] += [r.conversation.prompt for r in requests]
+        return super().generate(requests, decoding)
+
+    def last_logits(self, conversations, intervention=None):
+        self.seen["last_logits"] += [c.prompt for c in conversations]
+        return super().last_logits(conversations, intervention)
+
+
+class Meek(MockEngine):
+    """Refuses nothing."""
+
+    def decide(self, c, steer):
+        return "comply"
+
+
+@pytest.fixture(scope="module")
+def given() -> PromptSets:
+    """Prompts of the user's own: every third of the built-in ones."""
+    rows = builtin_sets().prompts
+    return PromptSets("mine", tuple(replace(p, id=f"mine {p.id}") for p in rows[::3]))
+
+
+def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
+    engine = Watching()
+    fit = search_direction(engine, CONFIG)
+    assert {p.use for kind in ("activations", "generate") for p in engine.seen[kind]} == {"fit"}
+    # Openings are measured on fitting prompts, candidates on validation ones.
+    assert {p.use for p in engine.seen["last_logits"]} == {"fit", "validation"}
+    assert abs(float(fit.direction.vector @ engine.direction.vector)) > 0.99
+    origin: Any = fit.direction.origin
+    assert (origin["search"]["n"], origin["prompts"]["name"]) == (8, "built-in")
+
+
+def test_on_a_users_own_prompts_no_other_request_is_fitted_on_or_chosen_by(given):
+    engine = Watching()
+    fit = search_direction(engine, CONFIG, given)
+    asked = [*engine.seen["generate"], *engine.seen["last_logits"]]
+    assert asked and {p.use for p in asked} == {"fit", "validation"}
+    assert all(p in given.prompts for p in asked)
+    origin: Any = fit.direction.origin
+    assert origin["prompts"] == given.record()
+
+
+def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_changes(tmp_path, given):
+    engine, again = Planted(), Planted()
+    first = search_direction(engine, CONFIG, folder=tmp_path)
+    read = search_direction(again, CONFIG, folder=tmp_path)
+    assert not any(again.calls.values())
+    assert read.direction.vector.equal(first.direction.vector)
+    site = first.direction.site
+    assert read.difference.vectors[site].equal(first.difference.vectors[site])
+    assert (read.direction.site, read.direction.norm) == (first.direction.site, first.direction.norm)
+    assert (read.candidates, read.openings) == (first.candidates, first.openings)
+    (file,) = (tmp_path / "cache").iterdir()
+    for config, prompts in ((replace(CONFIG, n=6), None), (replace(CONFIG, bounds=LOOSE), None), (CONFIG, given)):
+        calls = sum(again.calls.values())
+        search_direction(again, config, prompts, tmp_path)
+        assert sum(again.calls.values()) > calls
+    whole = bytearray(file.read_bytes())
+    whole[-1] ^= 1
+    for damaged in (b"cut off", bytes(whole)):
+        file.write_bytes(damaged)
+        calls = sum(again.calls.values())
+        search_direction(again, CONFIG, folder=tmp_path)
+        assert sum(again.calls.values()) > calls
+    assert search_direction(Planted(), CONFIG, folder=tmp_path).direction.vector.equal(first.direction.vector)
+
+
+def test_the_papers_bounds_hold_for_every_model_but_the_bundled_one():
+    assert DirectionConfig().bounds_for("gpt2") == Bounds(max_kl=0.1, min_induced=0.0)
+    assert DirectionConfig().bounds_for("smollm2-refuser") == Bounds(max_kl=0.4, min_induced=-2.0)
+    assert DirectionConfig(bounds=Bounds(1.0)).bounds_for("smollm2-refuser") == Bounds(1.0)
+
+
+def test_the_coarse_grid_has_a_layer_in_every_model():
+    assert DirectionConfig().grid_for(24) == DirectionConfig().grid_for(5) == Grid(layer_step=3, positions=(-1,))
+    assert DirectionConfig(grid=Grid(2)).grid_for(4) == Grid(2)
+    for n_layers in (2, 3, 4):
+        engine = Planted(n_layers)
+        found = search_direction(engine, DirectionConfig(n=8, choose=6))
+        assert abs(float(found.direction.vector @ engine.direction.vector)) > 0.99
+
+
+def test_a_direction_that_is_given_is_taken_as_a_value_or_a_file_of_this_model(tmp_path):
+    engine = Planted()
+    told = replace(engine.direction, origin={"weights": engine.fingerprint.weights})
+    assert refusal_direction(engine, told) is told
+    path = save_direction(told, tmp_path / "refusal.safetensors")
+    for one in (path, str(path)):
+        assert refusal_direction(engine, one).vector.equal(told.vector)
+    with pytest.raises(BadFile):
+        refusal_direction(Planted(seed=108), path)
+    assert not any(engine.calls.values())
+
+
+def test_a_model_without_a_direction_goes_on_and_says_why():
+    engine = Planted()
+    found, why = direction_or_why(engine, engine.direction)
+    assert (found, why) == (engine.direction, [])
+    found, (why,) = direction_or_why(Meek())
+    assert found is None
+    assert why.startswith("This model has no refusal direction: 0 of ") and "fitting prompts were refused" in why
+    # The plain mock refuses, but without its direction its helpful first word is gone, so the KL is large.
+    found, (why,) = direction_or_why(MockEngine())
+    assert found is None and "keeps KL <= 0.1" in why
+
+
+@pytest.mark.parametrize(("engine", "error"), [(Meek, NoRefusal), (MockEngine, NoDirection)])
+def test_where_a_direction_is_needed_its_lack_is_an_error(engine, error):
+    with pytest.raises(DemurError) as raised:
+        refusal_direction(engine())
+    assert type(raised.value) is error
