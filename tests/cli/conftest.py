@@ -15,6 +15,7 @@ from demur.cli.show import console
 from demur.directions.artifact import save_direction
 from demur.judges.outcome import OutcomeJudge
 from demur.models.load import load
+from demur.saes import SAE, save_sae
 from demur.types import Direction, Site, Verdict
 
 WIDTH = 32
@@ -136,10 +137,34 @@ def quick_judge(monkeypatch):
     monkeypatch.setattr("demur.evaluation.judging.calibrated_judge", lambda *_: Lengths())
 
 
+class Whole(Planted):
+    """Its tokens do not see each other, so what moves the answer is at the last one: all tokens count as content."""
+
+    def content(self, conversations):
+        return [torch.ones(len(self.tokens(c)[0]), dtype=torch.bool) for c in conversations]
+
+
 @pytest.fixture
 def planted(monkeypatch):
     """Whatever model a command names, it gets the mock with a planted direction; each time a fresh one."""
-    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_: Planted(6))
+    monkeypatch.setattr("demur.engines.hf.HFEngine", lambda *_: Whole(6))
+
+
+@pytest.fixture(scope="session")
+def planted_sae(tmp_path_factory) -> Path:
+    """The folder of an SAE of it at 3.post: latent 7 reads and writes the planted direction, latent 3 writes it and is
+    always active; what the other 38 write is at right angles to it."""
+    engine = Planted(6)
+    axis = engine.direction.vector
+    rows = torch.randn(40, len(axis), generator=torch.Generator().manual_seed(0))
+    rows = torch.nn.functional.normalize(rows - (rows @ axis)[:, None] * axis, dim=-1)
+    rows[3] = rows[7] = axis
+    weights = {"W_enc": rows.T.clone(), "W_dec": rows, "b_enc": torch.zeros(40), "b_dec": torch.zeros(len(axis))}
+    weights["W_enc"][:, 3], weights["b_enc"][3] = 0.0, 0.5
+    metadata = {"model_name": engine.name, "hook_name": "blocks.3.hook_resid_post"}
+    folder = tmp_path_factory.mktemp("planted-sae")
+    save_sae(SAE("relu", weights, Site(3, "post"), metadata=metadata), folder)
+    return folder
 
 
 @pytest.fixture

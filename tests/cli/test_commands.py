@@ -1,4 +1,5 @@
 import importlib.metadata
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_the_direction_of_the_command_is_that_of_every_experiment(demur, planted
     assert demur("direction", "fit", "mock", "--out", path).status == 0
     usual = refusal_direction(Planted(6))
     torch.testing.assert_close(load_direction(path).vector, usual.vector)
-    assert load_direction(path).origin["search"] == usual.origin["search"]
+    assert load_direction(path).origin["search"] == json.loads(json.dumps(usual.origin["search"]))
 
 
 def test_bounds_that_are_given_replace_the_usual_ones(demur, planted, tmp_path):
@@ -204,7 +205,7 @@ def test_bounds_that_are_given_replace_the_usual_ones(demur, planted, tmp_path):
 
 
 def test_fitting_on_a_model_that_does_not_refuse_is_refused(refuses, model, tmp_path):
-    line = refuses("direction", "fit", model, "--n", 8, "--validation", 8, "--dtype", "fp32", "--out", tmp_path / "d")
+    line = refuses("direction", "fit", model, "--n", 8, "--choose", 8, "--dtype", "fp32", "--out", tmp_path / "d")
     assert "fitting prompts were refused; a refusal direction needs both kinds" in line
     assert not (tmp_path / "d").exists()
 

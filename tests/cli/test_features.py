@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from demur.analysis.tables import find
+from demur.runs import read_results
 from demur.saes import SAE, load_features, load_sae, save_features, save_sae
 from demur.types import Site
 
@@ -90,8 +92,44 @@ def test_a_setting_that_the_method_does_not_read_is_refused(refuses, model, sae,
     assert f"{option} says nothing to {method}" in said
 
 
-def test_an_unknown_method_names_the_known_ones(refuses, model, sae):
-    assert "attribution" in refuses("features", "find", model, "--sae", sae, "--method", "prayer")
+@pytest.mark.parametrize(
+    ("method", "options", "first", "score"),
+    [
+        ("attribution", ("--n", 12), 7, "estimated to give the refusal's first token"),
+        ("contrast", ("--n", 12), 7, "mean on harmful less that on harmless"),
+        ("cosine", (), 3, "the cosine of their decoder rows"),
+        ("one-prompt", ("--n", 12, "--value", 2), 3, "rise of refusals under attack when clamped"),
+    ],
+)
+def test_each_method_finds_the_planted_latent(demur, planted, planted_sae, tmp_path, method, options, first, score):
+    path = tmp_path / "features.json"
+    said = demur("features", "find", "mock", "--sae", planted_sae, "--method", method, "--k", 2, *options,
+                 "--out", path)  # fmt: skip
+    assert (said.status, said.err) == (0, ""), said
+    found = load_features(path)
+    assert found.features[0].index == first
+    assert found.features[0].score > 0.4
+    assert found.origin["norms"]["3.post"] > 0
+    assert score in said.out and f"Prove them: demur features verify mock {path}" in said.out
+    assert ("trying directions" in said.phases) == (method in ("attribution", "cosine"))
+
+
+def test_verify_proves_a_planted_latent_and_writes_its_figures(demur, planted, planted_sae, tmp_path):
+    path, out = tmp_path / "one.json", tmp_path / "proof"
+    assert demur("features", "pick", "mock", "3.post/7", "--sae", planted_sae, "--out", path).status == 0
+    said = demur("features", "verify", "mock", path, "--n", 4, "--randoms", 1, "--items", 4, "--max-new-tokens", 20,
+                 "--out", out)  # fmt: skip
+    assert (said.status, said.err) == (0, ""), said
+    results = read_results(out)
+    done = find(results.figures, "suppress", "harmful", "compliance_rate", "unsteered")
+    assert (done.value, done.n) == (1.0, 4)
+    assert find(results.figures, "random suppress", "harmful", "compliance_rate", "unsteered").value == 0.0
+    assert find(results.figures, "suppress", "capability", "accuracy").n == 4
+    assert results.spec["config"]["proof"] == {"n": 4, "randoms": 1, "items": 4}
+    assert results.spec["features"] == [["3.post", 7]]
+    assert "features suppressed" in said.out and "random features suppressed" in said.out
+    assert "Suppressed (0 times), 1 latents change compliance" in said.out
+    assert f"Report: {out / 'report.html'}" in said.out
 
 
 def test_an_sae_is_trained_checked_and_converted(demur, model, tmp_path):
@@ -101,6 +139,8 @@ def test_an_sae_is_trained_checked_and_converted(demur, model, tmp_path):
     said = demur("sae", "train", model, "--site", "1.post", "--out", tmp_path / "saes", "--text", text, "--d-sae", 48,
                  "--k", 4, "--tokens", 2048, "--batch", 64, "--dtype", "fp32")  # fmt: skip
     assert said.status == 0, said
+    assert "Training on 2,048 tokens will take about 1 min here" in said.out
+    assert said.phases[1:] == ["collecting activations", "training 1.post"] and said.err == ""
     folder = tmp_path / "saes" / "1.post"
     assert (load_sae(folder).kind, load_sae(folder).d_sae) == ("jumprelu", 48)
     said = demur("sae", "check", model, folder, "--text", text, "--chats", "", "--scored", 200, "--dtype", "fp32",
@@ -119,3 +159,20 @@ def test_features_of_another_model_are_refused(refuses, demur, model, found, tmp
     path = save_features(other, tmp_path / "other.json")
     for command in (["features", "show", model, path], ["generate", model, "hi", "--steer", f"suppress:{path}"]):
         assert "found on a model with weights aaaaaaaaaaaa" in refuses(*command)
+
+
+def test_what_an_sae_needs_is_checked_before_anything_is_computed(refuses, demur, model, tmp_path, monkeypatch):
+    pytest.importorskip("sae_lens")
+    monkeypatch.setattr("demur.sae_training.data.passages", None)
+    train = ("sae", "train", model, "--out", tmp_path / "saes", "--dtype", "fp32")
+    line = refuses(*train, "--site", "7.post", "--chats", "plain")
+    assert "has no layer 7; known: 0 to 2" in line
+    assert "no text file at none.txt" in refuses(*train, "--site", "1.post", "--text", "none.txt")
+    line = refuses(*train, "--site", "1.post", "--chats", "plane")
+    assert "Did you mean 'plain'?" in line
+    monkeypatch.setattr("demur.cli.sae.find_spec", lambda _: None)
+    said = demur(*train, "--site", "1.post", "--chats", "plain")
+    assert said.status == 1
+    assert said.err == "error: training an SAE needs sae-lens; install it with: pip install 'demur[train]'.\n"
+    assert said.phases == []
+    assert not (tmp_path / "saes").exists()

@@ -1,17 +1,17 @@
 """`demur vector`: files in and out, and what it says when it cannot."""
 
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
-from demur.experiments.vector_report import Audited
+from tests.planted import Planted
 
-from demur.directions.artifact import load_direction, save_vector
-from demur.directions.exchange import load_vector, read_vector
+from demur.analysis.tables import find
+from demur.directions.artifact import load_direction, save_direction, save_vector
+from demur.directions.exchange import load_vector, read_vector, write_vector
 from demur.directions.vectors import steering_vector
-from demur.experiments.vector_audit import Audit
+from demur.runs import read_results
 from demur.types import Site
 
 
@@ -24,7 +24,7 @@ def vector(tmp_path, weights):
     return path
 
 
-def test_fit_writes_a_vector_and_says_whether_it_clears_its_null(demur, model, weights, tmp_path):
+def test_fit_writes_a_vector_and_says_whether_it_beats_its_null(demur, model, weights, tmp_path):
     said = demur("vector", "fit", model, "warmth", "--site", "1.pre", "--shuffles", 2, "--n", 8, "--dtype", "fp32",
                  "--out", path := tmp_path / "v.safetensors")  # fmt: skip
     assert said.status == 0, said
@@ -32,7 +32,7 @@ def test_fit_writes_a_vector_and_says_whether_it_clears_its_null(demur, model, w
     made = load_vector(path, weights=weights)
     assert set(made.vectors) == {Site(1)}
     assert len(made.origin["null_effects"]) == 2
-    assert ("does not clear its null" in said.out) != made.origin["clears_null"]
+    assert ("does not beat shuffled labels" in said.out) != made.origin["beats_null"]
 
 
 @pytest.mark.parametrize("name", ["v.gguf", "v.svec", "v.safetensors"])
@@ -74,48 +74,91 @@ def test_a_lone_vector_is_told_how_it_is_placed(refuses, model, tmp_path):
     assert f"demur vector convert {path} placed.safetensors --layer N" in said
 
 
+SMALL = ("--n", 4, "--items", 4, "--randoms", 1, "--questions", 0, "--attacks", "prefill,fiction")
+
+
 @pytest.fixture
-def audited(monkeypatch):
-    """What `audit_vectors` was called with; it finds what `failed` holds."""
-    asked: dict[str, Any] = {"failed": ()}
-
-    def audit_vectors(engine, model, subjects, plan, out, toward, named, new_tokens, fail_if, _bar, cleaned, remarks,
-                      how, moves, _started):  # fmt: skip
-        asked.update(
-            subjects=subjects,
-            plan=plan,
-            named=named,
-            fail_if=fail_if,
-            new_tokens=new_tokens,
-            out=out,
-            cleaned=cleaned,
-            toward=toward,
-            how=how,
-            remarks=remarks,
-            moves=moves,
-        )
-        return Audited(Audit({}, (), (), {}, {}), (), ("One vector: safe.",), asked["failed"])
-
-    def with_attacks(plan, _bench, _model, _run):
-        return replace(plan, attacks=plan.attacks or ("prefill", "base64"))
-
-    monkeypatch.setattr("demur.experiments.model_audit.audit_vectors", audit_vectors)
-    monkeypatch.setattr("demur.experiments.model_audit.with_attacks", with_attacks)
-    monkeypatch.setattr("demur.experiments.model_audit.kept_bench", lambda *_: nullcontext((None, "")))
-    return asked
+def pushing(planted, tmp_path) -> Path:
+    """A llama.cpp control vector of the mock: half towards refusal, half elsewhere."""
+    axis = Planted(6).direction.vector
+    value = torch.randn(16, generator=torch.Generator().manual_seed(3))
+    value -= (value @ axis) * axis
+    made = steering_vector({Site(3): 3 * axis + value}, {"method": "drawn"})
+    return write_vector(made, tmp_path / "warm.gguf", 6)
 
 
-def test_audit_takes_vectors_and_any_other_steering(demur, model, vector, direction, audited):
-    said = demur("vector", "audit", model, f"warm={vector}", f"ablate:{direction}", "--direction", direction,
-                 "--multipliers", "-2,1", "--attacks", "prefill,fiction", "--behaviour", "warm=warmth", "--n", 8,
-                 "--dtype", "fp32")  # fmt: skip
-    assert said.status == 0, said
-    assert [s.name for s in audited["subjects"]] == ["warm", f"ablate:{direction}"]
-    assert audited["plan"].multipliers == (-2.0, 1.0)
-    assert audited["plan"].attacks == ("prefill", "fiction")
-    assert audited["how"]["vectors"] == [f"warm={vector}", f"ablate:{direction}"] and audited["how"]["command"]
-    assert audited["named"] == {"warm": "warmth"}
-    assert "One vector: safe." in said.out
+def test_an_audit_of_a_gguf_says_what_it_does_to_refusal(demur, pushing, tmp_path):
+    out = tmp_path / "runs"
+    said = demur("vector", "audit", "mock", pushing, *SMALL, "--multipliers", "-0.1,1", "--behaviour", "warm=warmth",
+                 "--out", out)  # fmt: skip
+    assert (said.status, said.err) == (0, ""), said
+    results = read_results(out)
+    assert results.spec["verdicts"] == {"warm": "raises over-refusal"}
+    assert results.spec["attacks"] == ["prefill", "fiction"]
+    assert results.spec["config"]["multipliers"] == [-0.1, 1.0]
+    assert results.spec["behaviours"] == {"warm": "warmth"}
+    over = find(results.figures, "warm x+1", "plain", "refusal_rate", "unsteered")
+    assert (over.value, over.n) == (1.0, 4)
+    assert find(results.figures, "warm x+1", "attacked", "compliance_rate", "unsteered").n == 8
+    assert find(results.figures, "random x+1", "plain", "refusal_rate", "unsteered").value == 0.0
+    assert find(results.figures, "warm", "geometry", "cosine_to_refusal").value > 0.5
+    table, _, rest = said.out.partition("- 1 vector: raises over-refusal.")
+    assert rest and "raises over-refusal" in table and "warm" in table
+    assert "calibrating the judge" in said.phases and "trying directions" in said.phases
+
+
+def test_a_vector_is_audited_beside_its_cleaned_self_and_again_without_a_model_call(demur, pushing, tmp_path):
+    out = tmp_path / "runs"
+    asked = ("vector", "audit", "mock", pushing, *SMALL, "--multipliers", "-0.1,1", "--clean", "direction",
+             "--out", out)  # fmt: skip
+    said = demur(*asked)
+    assert (said.status, said.err) == (0, ""), said
+    results = read_results(out)
+    assert results.spec["cleaned"] == {"warm, direction": "warm"}
+    assert results.spec["verdicts"]["warm"] == "raises over-refusal"
+    assert find(results.figures, "warm, direction x+1", "plain", "refusal_rate", "unsteered").value == 0.0
+    assert find(results.figures, "warm, direction", "geometry", "cosine_to_refusal").value == pytest.approx(0, abs=1e-3)
+    again = demur(*asked)
+    assert "Nothing was generated: every answer came from the journal." in again.out
+    assert not {"trying directions", "finding what moves refusal"} & {*again.phases}
+    assert read_results(out).figures == results.figures
+
+
+def test_other_steering_is_audited_as_it_is(demur, planted, tmp_path):
+    path, out = tmp_path / "d.safetensors", tmp_path / "runs"
+    engine = Planted(6)
+    save_direction(replace(engine.direction, origin={"weights": engine.fingerprint.weights}), path)
+    said = demur("vector", "audit", "mock", f"gone=ablate:{path}", "--direction", path, *SMALL, "--out", out)
+    assert (said.status, said.err) == (0, ""), said
+    results = read_results(out)
+    done = find(results.figures, "gone x+1", "harmful", "compliance_rate", "unsteered")
+    assert (done.value, done.n) == (0.75, 4)
+    assert "trying directions" not in said.phases
+
+
+def test_a_direction_is_audited_as_a_vector(demur, planted, tmp_path):
+    path, out = tmp_path / "d.safetensors", tmp_path / "runs"
+    engine = Planted(6)
+    save_direction(replace(engine.direction, origin={"weights": engine.fingerprint.weights}), path)
+    said = demur("vector", "audit", "mock", path, "--direction", path, "--length", 1, *SMALL, "--out", out)
+    assert (said.status, said.err) == (0, ""), said
+    assert find(read_results(out).figures, "d", "geometry", "cosine_to_refusal").value == pytest.approx(1)
+
+
+def test_a_behaviour_is_fitted_on_each_model_once(demur, planted, tmp_path):
+    asked = ("vector", "audit", "one,models/two", "fit:warmth", "--site", "1.pre", *SMALL, "--multipliers", "1",
+             "--out", tmp_path / "runs")  # fmt: skip
+    said = demur(*asked)
+    assert (said.status, said.err) == (0, ""), said
+    assert said.phases.count("reading pairs") == 2
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"one", "two"}
+    for name in ("one", "two"):
+        results = read_results(tmp_path / "runs" / name)
+        assert results.spec["behaviours"] == {"warmth": "warmth"}
+        assert list(results.spec["lengths"]["warmth"]) == ["1.pre"]
+    again = demur(*asked)
+    assert again.out.count("Nothing was generated") == 2
+    assert "reading pairs" not in again.phases
 
 
 def test_a_wrong_attack_is_found_before_the_model_is_loaded(demur, vector):
@@ -123,83 +166,56 @@ def test_a_wrong_attack_is_found_before_the_model_is_loaded(demur, vector):
     assert said.status == 2 and "nonsense" in said.err + said.out and "no-such-model" not in said.err + said.out
 
 
-def test_a_model_that_refuses_too_little_is_audited_and_told_what_is_lacking(demur, model, vector, direction, audited):
-    assert demur("vector", "audit", model, vector, "--direction", direction).status == 0
-    assert list(audited["moves"]) == []
-    assert "What moves refusal at the vectors' sites is not known: 0 of" in " ".join(audited["remarks"])
+def test_a_model_that_refuses_too_little_is_audited_and_told_what_is_lacking(demur, model, vector, direction,
+                                                                             quick_judge, tmp_path):  # fmt: skip
+    said = demur("vector", "audit", model, vector, "--direction", direction, *SMALL, "--multipliers", "1",
+                 "--max-new-tokens", 4, "--dtype", "fp32", "--verbose", "--out", tmp_path / "runs")  # fmt: skip
+    assert (said.status, said.err) == (0, ""), said
+    assert "What moves refusal at the vectors' sites is not known: 0 of" in " ".join(said.out.split())
+    metrics = {f.metric for f in read_results(tmp_path / "runs").figures if f.set == "geometry"}
+    assert "cosine_to_refusal" in metrics and "cosine_to_gradient" not in metrics
 
 
-def test_a_model_without_a_refusal_direction_is_audited_without_cosines_and_not_cleaned(demur, refuses, model, vector,
-                                                                                        audited, tmp_path):  # fmt: skip
-    asked = ("vector", "audit", model, vector, "--dtype", "fp32", "--out", tmp_path / "runs")
-    assert demur(*asked).status == 0
-    assert audited["toward"] is None
-    assert "This model has no refusal direction: 0 of" in " ".join(audited["remarks"])
-    assert "--clean needs a refusal direction" in refuses(*asked, "--clean", "direction")
-
-
-def test_a_condition_that_holds_is_an_exit_status(demur, model, vector, direction, audited):
-    audited["failed"] = ("warm x+1.5: complied_delta.low 0.1 > 0",)
-    said = demur("vector", "audit", model, vector, "--direction", direction, "--fail-if", "complied_delta.low > 0")
-    assert said.status == 1
-    assert audited["fail_if"] == "complied_delta.low > 0"
-    assert "failed: warm x+1.5" in said.out
-
-
-def test_a_vector_is_audited_beside_its_cleaned_self_on_its_own_behaviour(demur, model, weights, direction, audited,
-                                                                          tmp_path):  # fmt: skip
-    value = torch.randn(32, generator=torch.Generator().manual_seed(6))
-    made = steering_vector({Site(2): value}, {"weights": weights, "behaviour": "warmth"}, {Site(2): 6.0})
-    save_vector(made, path := tmp_path / "warm.safetensors")
-    asked = ("vector", "audit", model, path, "--direction", direction, "--clean", "direction", "--dtype", "fp32",
-             "--out", tmp_path / "runs")  # fmt: skip
+def test_a_model_without_a_direction_is_audited_without_cosines_and_not_cleaned(demur, model, vector, quick_judge,
+                                                                               tmp_path):  # fmt: skip
+    asked = ("vector", "audit", model, vector, *SMALL, "--multipliers", "1", "--max-new-tokens", 4, "--dtype", "fp32",
+             "--verbose", "--out", tmp_path / "runs")  # fmt: skip
     said = demur(*asked)
-    assert said.status == 0, said
-    assert [s.name for s in audited["subjects"]] == ["warm", "warm, direction"]
-    assert audited["plan"].attacks == ("prefill", "base64")
-    assert audited["cleaned"] == {"warm, direction": "warm"}
-    assert audited["named"] == {"warm": "warmth", "warm, direction": "warmth"}
-    (first,) = (tmp_path / "runs" / "cache").iterdir()
-    assert first.name.startswith("warm-direction-")
-    stamp = first.stat().st_mtime_ns
-    assert demur(*asked).status == 0
-    assert first.stat().st_mtime_ns == stamp
+    assert (said.status, said.err) == (0, ""), said
+    assert "This model has no refusal direction: 0 of" in " ".join(said.out.split())
+    assert "cosine_to_refusal" not in {f.metric for f in read_results(tmp_path / "runs").figures}
+    said = demur(*asked, "--clean", "direction")
+    assert said.status == 2
+    assert "cleaning needs a refusal direction" in said.err
 
 
-def test_a_behaviour_is_fitted_on_each_model_once(demur, model, audited, tmp_path, monkeypatch):
-    from types import SimpleNamespace as Some
-
-    calls = []
-
-    def fit_behaviour(engine, name, sites, progress):
-        calls.append(name)
-        from demur.fitting.vectors import texts_of
-        from demur.prompts.pairs import behaviour
-
-        origin = {"weights": engine.fingerprint.weights, "behaviour": name, "texts": texts_of(behaviour(name, "fit"))}
-        return Some(fitted=Some(vector=steering_vector({s: torch.ones(32) for s in sites}, origin, {})))
-
-    monkeypatch.setattr("demur.fitting.vector_sources.fit_behaviour", fit_behaviour)
-    monkeypatch.setattr("demur.fitting.vector_sources.fit_refusal", lambda *_: Some(direction=a_direction(_[0])))
-    other = tmp_path / "other"
-    other.symlink_to(model)
-    asked = ("vector", "audit", f"{model},{other}", "fit:warmth", "--site", "1.pre", "--dtype", "fp32",
-             "--out", tmp_path / "runs")  # fmt: skip
-    for _ in range(2):
-        said = demur(*asked)
-        assert said.status == 0, said
-    assert calls == ["warmth", "warmth"]
-    assert audited["subjects"][0].name == "warmth"
-    assert audited["named"] == {"warmth": "warmth"}
-    assert audited["out"] == tmp_path / "runs" / "other"
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"other", model.name}
+def test_a_condition_that_holds_is_an_exit_status(demur, pushing, tmp_path):
+    for condition, status in (("plain_refusal_delta.value > 2", 0), ("complied_delta.value < -0.5", 1)):
+        said = demur("vector", "audit", "mock", pushing, *SMALL, "--multipliers", "1", "--fail-if", condition,
+                     "--out", tmp_path / "runs")  # fmt: skip
+        assert said.status == status, said
+        assert ("failed: warm x+1" in said.out) == bool(status)
 
 
-def a_direction(engine):
-    from demur.types import Direction
+@pytest.mark.parametrize("what", ["mine.csv", "warm=mine.csv", "notes", "warmth.npz"])
+def test_what_is_no_vector_is_named_for_what_it_is(refuses, tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("goal\nHow?\n")
+    monkeypatch.setattr("demur.engines.hf.HFEngine", None)
+    line = refuses("vector", "audit", "mock", what)
+    name = what.rpartition("=")[2]
+    assert f"{name} is no vector file: those end in .safetensors, .gguf, .svec, .pt" in line
+    assert "fit:BEHAVIOUR" in line
 
-    value = torch.nn.functional.normalize(torch.randn(32, generator=torch.Generator().manual_seed(1)), dim=0)
-    return Direction(value, Site(1), 6.0, {"weights": engine.fingerprint.weights})
+
+def test_wrong_files_are_named_by_every_command(refuses, model, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("goal\nHow?\n")
+    for command in (["vector", "show", path], ["vector", "clean", model, path],
+                    ["vector", "convert", path, tmp_path / "v.gguf"], ["direction", "show", path],
+                    ["generate", model, "hi", "--steer", f"add:{path}"]):  # fmt: skip
+        line = refuses(*command)
+        assert "csv" in line and (".gguf" in line or "as no safetensors file does" in line), line
 
 
 @pytest.mark.parametrize(
@@ -223,7 +239,7 @@ def a_direction(engine):
         (["clean", "{model}", "{vector}", "--construction", "prayer"], "no construction of a subspace named 'prayer'"),
         (["clean", "{model}", "{vector}", "--way", "direction", "--k", "2"], "are of --way subspace"),
         (["fit", "{model}", "nosuch"], "nosuch"),
-        (["convert", "{vector}", "v.gguf", "--point", "in"], "--point 'in' is none"),
+        (["convert", "{vector}", "v.gguf", "--point", "in"], "no point named 'in'"),
         (["show", "none.svec"], "none.svec"),
     ],
 )

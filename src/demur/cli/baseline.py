@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +12,11 @@ from demur.cli import options
 from demur.cli.choices import Dtype, numbers, parts
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result
+from demur.cli.search import Search, grid_line
 from demur.cli.show import console, seen
 
 if TYPE_CHECKING:
     from demur.experiments.baseline import BaselineConfig
-    from demur.fitting.candidates import Fit
-    from demur.fitting.refusal import DirectionConfig
     from demur.prompts import PromptSets
 
 Out = Annotated[Path, typer.Option(help="A folder for results.json, report.html, the journal and the direction.")]
@@ -31,7 +31,7 @@ def quickstart(
     """Measure the bundled model's refusal, find its direction, steer it, and show what that does: minutes."""
     from demur.experiments.baseline import BaselineConfig
 
-    _run(model, BaselineConfig(), out, None, dtype, verbose)
+    _run(model, BaselineConfig(), None, out, None, dtype, verbose)
 
 
 def baseline(
@@ -102,65 +102,32 @@ def baseline(
     """Measure your model's refusal, find its direction, steer it, and show what that does. Resumes when run again."""
     tried = numbers(doses, "--doses")
     prompts = options.own_prompts(harmful, harmless, borderline)
-    from dataclasses import replace
-
     from demur.experiments.baseline import FULL, BaselineConfig
 
-    base = FULL if full else BaselineConfig()
-    search = searched(base.direction, model, fit_n, choose, layer_step, all_positions, max_kl, min_induced)
     given: dict[str, Any] = {"n": n, "items": items, "validation": validation, "randoms": randoms,
                              "families": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
     changed = {name: value for name, value in given.items() if value is not None}
-    config = replace(base, direction=search, new_tokens=new_tokens, **changed)
-    _run(model, config, out, prompts, dtype, verbose)
+    config = replace(FULL if full else BaselineConfig(), new_tokens=new_tokens, **changed)
+    search = Search(fit_n, choose, layer_step, all_positions, max_kl, min_induced)
+    _run(model, config, search, out, prompts, dtype, verbose)
 
 
-def searched(
-    base: DirectionConfig,
+def _run(
     model: str,
-    n: int | None,
-    choose: int | None,
-    layer_step: int | None,
-    all_positions: bool,
-    max_kl: float | None,
-    min_induced: float | None,
-) -> DirectionConfig:
-    """A search with what the options say instead of its own."""
-    from dataclasses import replace
-
-    grid, bounds = base.grid, base.bounds
-    grid = grid if layer_step is None else replace(grid, layer_step=layer_step)
-    grid = replace(grid, positions=None) if all_positions else grid
-    if max_kl is not None or min_induced is not None:
-        usual = base.bounds_for(model)
-        bounds = replace(
-            usual,
-            max_kl=usual.max_kl if max_kl is None else max_kl,
-            min_induced=usual.min_induced if min_induced is None else min_induced,
-        )
-    return replace(base, n=base.n if n is None else n, choose=base.choose if choose is None else choose, grid=grid,
-                   bounds=bounds)  # fmt: skip
-
-
-def grid_line(fit: Fit, allowed: int) -> str:
-    """What the direction was chosen among, as it was tried."""
-    layers = sorted({candidate.layer for candidate in fit.candidates})
-    positions = sorted({candidate.position for candidate in fit.candidates})
-    tried = len(fit.candidates)
-    return (
-        f"The direction ({fit.direction.site}) was chosen among {tried} {'candidate' if tried == 1 else 'candidates'}, "
-        f"{allowed} of them within the bounds: layers {', '.join(map(str, layers))}; positions "
-        f"{', '.join(map(str, positions))}."
-    )
-
-
-def _run(model: str, config: BaselineConfig, out: Path, prompts: PromptSets | None, dtype: str, verbose: bool) -> None:
+    config: BaselineConfig,
+    search: Search | None,
+    out: Path,
+    prompts: PromptSets | None,
+    dtype: str,
+    verbose: bool,
+) -> None:
     from demur.experiments import baseline as job
 
     with progress(journaled(out)) as update:
         engine = opened(model, dtype, update)
+        if search is not None:
+            config = replace(config, direction=search.on(config.direction, engine))
         result = job.baseline(engine, config, out, prompts, update)
     print_result(result, verbose)
     assert result.chosen is not None
-    fit, bounds = result.chosen.fit, config.direction.bounds_for(engine.name)
-    console.print(seen(grid_line(fit, sum(map(bounds.allows, fit.candidates)))))
+    console.print(seen(grid_line(result.chosen.fit, config.direction.bounds_for(engine.name))))

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from demur.cli import options
-from demur.cli.baseline import grid_line, searched
 from demur.cli.choices import Dtype
 from demur.cli.progress import opened, progress
 from demur.cli.results import say
+from demur.cli.search import Search, grid_line
 from demur.cli.show import console, seen
 from demur.types import Direction
 
@@ -37,14 +37,14 @@ def fit(
     from demur.directions.artifact import save_direction
     from demur.fitting.refusal import DirectionConfig, search_direction
 
-    config = searched(DirectionConfig(), model, n, choose, layer_step, all_positions, max_kl, min_induced)
+    search = Search(n, choose, layer_step, all_positions, max_kl, min_induced)
     with progress() as update:
         engine = opened(model, dtype, update)
+        config = search.on(DirectionConfig(), engine)
         found = search_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)
     _print(found.direction)
-    allowed = sum(map(config.bounds_for(engine.name).allows, found.candidates))
-    console.print(seen(grid_line(found, allowed)))
+    console.print(seen(grid_line(found, config.bounds_for(engine.name))))
     say(f"Wrote {path}. Try: demur generate {model} 'How do I boil an egg?' --steer add:{path}:0.3r")
 
 

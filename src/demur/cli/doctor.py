@@ -31,7 +31,7 @@ def doctor() -> None:
     for extra, names in extras().items():
         there = {name: _version(name) for name in names}
         said = ", ".join(f"{name} {found or 'not installed'}" for name, found in there.items())
-        table.add_row(f"extra {extra}", said if all(there.values()) else f"{said}: pip install 'demur[{extra}]'")
+        table.add_row(f"extra {extra}", seen(said if all(there.values()) else f"{said}: pip install 'demur[{extra}]'"))
     table.add_row("cpu", f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads used")
     table.add_row("cpu features", torch.backends.cpu.get_cpu_capability())
     table.add_row("gpu", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
@@ -39,7 +39,7 @@ def doctor() -> None:
     free = shutil.disk_usage(next(p for p in (cache(), *cache().parents) if p.exists())).free / 1e9
     table.add_row("cache (DEMUR_CACHE)", seen(f"{cache()}, {free:.0f} GB free"))
     converted = (cache() / "models" / FOLDER).is_dir()
-    table.add_row("bundled model", "converted" if converted else f"made at first use (needs: {INSTALL})")
+    table.add_row("bundled model", seen("converted" if converted else f"made at first use (needs: {INSTALL})"))
     data = os.environ.get("DEMUR_DATA")
     table.add_row("public data sets (DEMUR_DATA)", seen(data or "not set: published sets come from the hub"))
     console.print(table)

@@ -11,8 +11,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -181,7 +183,11 @@ def _run(
         # Not n_training_steps: sae-lens writes a checkpoint before it counts the step.
         provider.seek(SCALING + trainer.n_training_samples // training.batch)
         trainer.checkpoint_thresholds = [t for t in trainer.checkpoint_thresholds if t > trainer.n_training_samples]
-    with warnings.catch_warnings():
+    # Its bars would be written between the caller's progress.
+    from tqdm.std import tqdm
+
+    quiet = partialmethod(tqdm.__init__, disable=True)
+    with warnings.catch_warnings(), patch.object(tqdm, "__init__", quiet):
         warnings.simplefilter("ignore")
         trainer.fit()
         kept = out / CHECKPOINT / "inference"
