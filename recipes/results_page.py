@@ -1,6 +1,6 @@
 """Tables in docs/ from a committed results.json: `python -m recipes.results_page [PAGE ...] [--check]`.
 
-A page holds `<!-- results: NAME -->` (or `NAME compact`) and `<!-- end of results -->`; what stands between them is
+A page holds `<!-- results: NAME -->` and `<!-- end of results -->`; what stands between them is
 replaced by the tables of results/NAME.json (or of a path in the repository that ends in .json), or by a note that there
 is none yet. Pages: by default all of README.md and docs/. With --check nothing is written, and a page that differs ends
 with status 1.
@@ -19,19 +19,9 @@ from demur.runs import Results, read_results
 from demur.types import Figure
 
 ROOT = Path(__file__).parent.parent
-MARK = re.compile(r"(<!-- results: (?P<name>\S+)(?P<compact> compact)? -->\n).*?(<!-- end of results -->)", re.S)
+MARK = re.compile(r"(<!-- results: (?P<name>\S+) -->\n).*?(<!-- end of results -->)", re.S)
 SHOWN = ("refusal_rate", "compliance_rate")
 """Outcomes with an interval in the table; the others are given as shares alone."""
-NULL = "null"
-COMPACT = (
-    ("harmful", "refused", "refusal_rate", True),
-    ("harmful", "complied", "compliance_rate", False),
-    ("attacked", "refused", "refusal_rate", True),
-    ("attacked", "complied", "compliance_rate", False),
-    ("plain", "refused", "refusal_rate", False),
-    ("capability", "correct", "accuracy", False),
-)
-"""Columns of the short table: set, words, metric, and whether the interval is shown."""
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -42,7 +32,7 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 def render(page: str, root: Path = ROOT) -> str:
     """The page's text with every marked part made anew. Raises BadFile for a file that is no results.json."""
-    return MARK.sub(lambda found: found[1] + _tables_of(found["name"], root, bool(found["compact"])) + found[4], page)
+    return MARK.sub(lambda found: found[1] + _tables_of(found["name"], root) + found[3], page)
 
 
 def tables(results: Results) -> str:
@@ -59,29 +49,11 @@ def tables(results: Results) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def compact(results: Results) -> str:
-    """One row for each arm of a baseline: what a reader of the README needs. What was not measured stays empty."""
-    found = {(f.arm, f.set, f.metric): f for f in results.figures if not f.versus}
-    arms = dict.fromkeys(arm for arm, _, _ in found if arm != NULL and (arm, "harmful", "refusal_rate") in found)
-    head = ["arm", *(f"{name}: {outcome}" for name, outcome, _, _ in COMPACT)]
-    body = [
-        [
-            arm,
-            *(
-                _share(figure, wide) if (figure := found.get((arm, name, metric))) else ""
-                for name, _, metric, wide in COMPACT
-            ),
-        ]
-        for arm in arms
-    ]
-    return _origin(results) + "\n" + _table(head, body)
-
-
-def _tables_of(name: str, root: Path, short: bool) -> str:
+def _tables_of(name: str, root: Path) -> str:
     path = root / name if name.endswith(".json") else root / "results" / f"{name}.json"
     if not path.exists():
         return f"(No {path.relative_to(root)} is committed yet.)\n"
-    return (compact if short else tables)(read_results(path))
+    return tables(read_results(path))
 
 
 def _origin(results: Results) -> str:

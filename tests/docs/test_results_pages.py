@@ -51,14 +51,6 @@ def test_outcomes_that_nothing_had_and_validation_sets_are_left_out(repository):
     assert "validation" not in page
 
 
-def test_the_compact_table_has_a_row_an_arm(repository):
-    page = render(PAGE.replace("mine -->", "mine compact -->"), repository)
-    head = "| arm | harmful: refused | harmful: complied | attacked: refused | attacked: complied | plain: refused |"
-    assert head + " capability: correct |\n" in page
-    assert "| unsteered | 85% [74, 92] | 12% |  |  |  |  |\n" in page
-    assert "| add |" not in page
-
-
 def test_a_page_without_its_file_says_so(tmp_path):
     assert "(No results/mine.json is committed yet.)" in render(PAGE, tmp_path)
 
