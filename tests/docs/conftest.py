@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from tests.conftest import build, random_sae, tokenizer
@@ -10,7 +12,7 @@ from tests.planted import Planted
 from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
-from demur.engines import hf
+from demur.engines import hf, mock
 from demur.experiments import baseline, proof, vector_audit
 from demur.prompts.builtin import builtin, builtin_items
 from demur.prompts.sets import PromptSets
@@ -47,6 +49,8 @@ def world(saes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 120)
     monkeypatch.setattr(PromptSets, "take", few)
+    for name in ("_words", "_jitter"):
+        monkeypatch.setattr(mock, name, cache(getattr(mock, name)))
     for module in (baseline, proof, vector_audit):
         monkeypatch.setattr(module, "builtin_items", lambda use: builtin_items(use)[: 2 * MOST])
     monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
