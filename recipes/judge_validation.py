@@ -51,10 +51,7 @@ def conditions(evaluator: Evaluator) -> tuple[list[Arm], dict[str, list[Conversa
         "harmful": plainly(prompts),
         "borderline": plainly(spread(builtin("borderline", "validation"), 24)),
         "plain": plainly(spread(builtin("plain", "validation"), 16)),
-        **{
-            name: [attack(prompt, name) for prompt in prompts]
-            for name in (*chosen.ranking.best, "rot13", "payload_splitting")
-        },
+        **{name: [attack(prompt, name) for prompt in prompts] for name in wraps},
     }
 
 
