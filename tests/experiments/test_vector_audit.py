@@ -257,9 +257,9 @@ def test_on_a_users_own_prompts_answers_are_of_test_ones_and_cleaning_of_fitting
             seen["generate"] |= {r.conversation.prompt for r in requests}
             return super().generate(requests, decoding)
 
-        def gradients(self, conversations, *given):
+        def gradients(self, conversations, sites, metric, streams=None):
             seen["gradients"] |= {c.prompt for c in conversations}
-            return super().gradients(conversations, *given)
+            return super().gradients(conversations, sites, metric, streams)
 
     engine = Watching()
     config = replace(CONFIG, attacks=(), n=4, items=2, randoms=1, clean="constrained")
