@@ -16,50 +16,50 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from demur.analysis.tables import in_words
-from demur.attacks import attack
+from demur.attacks import attack, plainly
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile
-from demur.evaluation.evaluator import Arm, Bench, Judged
-from demur.evaluation.judging import fitted_judge
-from demur.experiments.baseline import arms_of, choose_dose, fit_refusal, plainly, rank_attacks, size_for, spread
+from demur.evaluation.evaluator import Arm, Evaluator
+from demur.evaluation.judging import calibrated_judge
+from demur.experiments.baseline import BaselineConfig, arms_of, choose
 from demur.prompts.builtin import builtin
+from demur.prompts.sets import spread
 from demur.runs import write_results
 from demur.runs.codec import conversation_from_json, conversation_to_json
 from demur.stats import clustered_share, wilson
-from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation
+from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation, Judged
 
 MODEL = "smollm2-refuser"
 LABELS = Path(__file__).with_name("judge_labels.jsonl")
 
 
-def conditions(engine: HFEngine, bench: Bench) -> tuple[list[Arm], dict[str, list[Conversation]]]:
+def conditions(evaluator: Evaluator) -> tuple[list[Arm], dict[str, list[Conversation]]]:
     """Six arms, one of them far too strong, and plain, borderline and attacked validation requests."""
-    size = size_for(MODEL)
-    fit = fit_refusal(engine, size)
-    attacks, _, _ = rank_attacks(bench, size, "")
-    dose, _ = choose_dose(bench, fit, attacks, size, "")
-    arms = arms_of(fit.direction, dose, engine.n_layers, 1)
-    arms.append(Arm("too much", arms_of(fit.direction, 2.5 * dose, engine.n_layers, 0)[1].intervention))
+    chosen = choose(evaluator, BaselineConfig())
+    strong = replace(chosen, dose=replace(chosen.dose, key=2.5 * chosen.dose.key))
+    wraps = (*chosen.ranking.best, "rot13", "payload_splitting")
+    arms = [*arms_of(chosen, 1), Arm("too much", arms_of(strong, 0)[1].intervention)]
     prompts = spread(builtin("harmful", "validation"), 24)
     return arms, {
         "harmful": plainly(prompts),
         "borderline": plainly(spread(builtin("borderline", "validation"), 24)),
         "plain": plainly(spread(builtin("plain", "validation"), 16)),
-        **{name: [attack(prompt, name) for prompt in prompts] for name in (*attacks, "rot13", "payload_splitting")},
+        **{name: [attack(prompt, name) for prompt in prompts] for name in wraps},
     }
 
 
 def answered(engine: HFEngine, new_tokens: tuple[int, ...]) -> list[list[Judged]]:
     """The same requests under the same arms, answered and judged at each length, in one shuffled order."""
-    benches = [Bench(engine, fitted_judge(engine, Decoding(n)), Decoding(n)) for n in new_tokens]
-    arms, sets = conditions(engine, benches[0])
-    found = [[row for place in bench.run(arms, sets).values() for row in place] for bench in benches]
+    each = [Evaluator(engine, calibrated_judge(engine, Decoding(n)), Decoding(n)) for n in new_tokens]
+    arms, sets = conditions(each[0])
+    found = [[row for place in evaluator.run(arms, sets).values() for row in place] for evaluator in each]
     order = list(range(len(found[0])))
     random.Random(4).shuffle(order)
     return [[rows[i] for i in order] for rows in found]
@@ -131,10 +131,10 @@ def label_figures(engine: HFEngine) -> list[Figure]:
 
     judge_agreement_X: share of answers on which both say X or both do not; judge_precision_X: of the answers that
     the judge calls X, those that the reader does; judge_recall_X: the reverse. Unsteered answers to bare harmless
-    requests are left out: the judge's coherence band was fitted on such.
+    requests are left out: the judge's coherence band was calibrated on such.
     """
     kept = [(row, generation) for row, generation in read_labels() if not in_band(generation)]
-    judge = fitted_judge(engine, Decoding(max(row["new_tokens"] for row, _ in kept)))
+    judge = calibrated_judge(engine, Decoding(max(row["new_tokens"] for row, _ in kept)))
     given = [verdict.outcome for verdict in judge.judge([generation for _, generation in kept])]
     labels = [row["label"] for row, _ in kept]
     arms = [generation.arm for _, generation in kept]

@@ -21,24 +21,31 @@ from pathlib import Path
 import numpy as np
 from benchmarks import clamp as bench
 
-from demur.analysis.tables import accuracy_figures, find, table_figures
-from demur.attacks import attack
+from demur.analysis.tables import MAX_BROKEN_INCREASE, accuracy_figures, find, table_figures
+from demur.attacks import plainly
+from demur.engines.base import white_box
 from demur.engines.hf import HFEngine
-from demur.evaluation.evaluator import Arm, Bench, Table
-from demur.evaluation.judging import kept_bench
-from demur.experiments.baseline import PRICE, fit_refusal, plainly, rank_attacks, size_for, spread
-from demur.experiments.features import Finding, find_features, from_one_prompt, saes_for
+from demur.evaluation.evaluator import Arm, Evaluator
+from demur.evaluation.judging import open_evaluator
+from demur.experiments.baseline import held_out_sets
+from demur.experiments.proof import ProofConfig, Smaller
 from demur.experiments.proof import necessity as suppression_proved
 from demur.experiments.proof import sufficiency as clamps_proved
 from demur.features import agreement, attribute, exact, minimal, sample_pairs
 from demur.features.minimal import KEPT
-from demur.fitting.doses import VALUES, choose_factor, choose_value, effects, unit_of, unlikely
+from demur.fitting.attack_ranking import rank_attacks
+from demur.fitting.doses import VALUES, choose_factor, choose_value, effects, refusal_score_drop, unit_of
+from demur.fitting.find_features import FindConfig, find_features, saes_for
+from demur.fitting.finders import finder
+from demur.fitting.finders.one_prompt import from_one_prompt
+from demur.fitting.refusal import refusal_direction
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin, builtin_items
+from demur.prompts.sets import spread
 from demur.sae_training.quality import quality
 from demur.saes import SAE, save_features
 from demur.stats import resampled
-from demur.types import Decoding, Direction, FeatureSet, Figure, Site
+from demur.types import Decoding, Direction, FeatureSet, Figure, Site, Table
 from recipes.parts import Part, run_parts, tests_run
 from recipes.results_quickstart import say
 from recipes.sae.reading import held_out
@@ -49,7 +56,7 @@ MODEL = "smollm2-refuser"
 
 def direction_of(engine: HFEngine, out: Path) -> Direction:
     """The refusal direction, fitted once for all parts."""
-    return fit_refusal(engine, size_for(MODEL), None, out.parent).direction
+    return refusal_direction(engine, None, None, out.parent, say)
 
 
 def operators(out: Path, quick: bool) -> Part:
@@ -84,11 +91,11 @@ def cards(out: Path, quick: bool) -> Part:
     return figures, targets
 
 
-METHODS: dict[str, Finding] = {
-    "attribution": Finding("attribution"),
-    "cosine": Finding("cosine"),
-    "contrast": Finding("contrast"),
-    "attribution, all latents": Finding("attribution", per_site=None),
+METHODS: dict[str, tuple[str, FindConfig]] = {
+    "attribution": ("attribution", FindConfig()),
+    "cosine": ("cosine", FindConfig()),
+    "contrast": ("contrast", FindConfig()),
+    "attribution, all latents": ("attribution", FindConfig(per_site=0)),
 }
 """papers.md's table: CosSim, ActDiff, AP, CosSim+AP."""
 
@@ -100,30 +107,33 @@ def necessity(out: Path, quick: bool) -> Part:
     n = 20 if quick else 100
     decoding = Decoding(24)
     figures: list[Figure] = []
-    with kept_bench(engine, decoding, out, say) as (run, _):
-        for name, finding in METHODS.items():
-            ranked = find_features(engine, saes, replace(finding, n=24 if quick else 64), toward, say)
+    with open_evaluator(engine, decoding, out, say) as run:
+        for name, (method, config) in METHODS.items():
+            reads = finder(method).reads
+            config = replace(config, n=(24 if quick else 64) if "n" in reads else None)
+            ranked = find_features(engine, saes, method, config, toward if "direction" in reads else None, progress=say)
             chosen = choose_factor(run, ranked, saes, 12 if quick else 60, sizes=(6, 12, 20))
             features, factor = chosen.features, chosen.dose
             save_features(features, out / f"{name}.json")
             where = Counter(str(f.site) for f in features.features)
             print(f"# {name}: {len(features.features)} latents {dict(where)}, times {factor:g}", flush=True)
-            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.curve if f.arm != "unsteered"]
+            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.choice.curve if f.arm != "unsteered"]
             if name != "attribution":
                 figures += suppressed(run, name, features, saes, factor, n)
                 continue
             smaller = None
             if not quick:
-                subset = minimal(features, effects(run, saes), screen=unlikely(engine, saes, factor))
-                whole = choose_factor(run, features, saes, None, (factor,)).gain
-                smaller = (subset, choose_factor(run, subset, saes, enough=KEPT * whole).dose)
+                screen = refusal_score_drop(engine, run.prompts, saes, factor)
+                subset = minimal(features, effects(run, saes), screen=screen)
+                whole = choose_factor(run, features, saes, None, (factor,)).choice.gain
+                smaller = Smaller(subset, choose_factor(run, subset, saes, enough=KEPT * whole).dose)
                 save_features(subset, out / "minimal.json")
-                print(f"# minimal: {len(subset.features)} latents, times {smaller[1]:g}", flush=True)
-            table, proved = suppression_proved(run, features, saes, toward, factor, n, 5 if quick else 20,
-                                               minimal=smaller)  # fmt: skip
+                print(f"# minimal: {len(subset.features)} latents, times {smaller.factor:g}", flush=True)
+            size = ProofConfig(n, 5 if quick else 20)
+            table, proved = suppression_proved(run, features, saes, toward, factor, size, smaller)
             figures += proved
             if smaller is not None:
-                figures += kept_share(table, smaller[0])
+                figures += kept_share(table, smaller.features)
     targets = [
         Target("3a", "complied", "suppress", "harmful", "compliance_rate", ">=", 0.4, versus="unsteered"),
         Target("3b", "sets as large", "suppress", "harmful", "sets_at_least_as_large_compliance_rate", "<=", 0,
@@ -139,29 +149,24 @@ def necessity(out: Path, quick: bool) -> Part:
 
 
 def suppressed(
-    run: Bench, name: str, features: FeatureSet, saes: dict[Site, SAE], factor: float, n: int
+    run: Evaluator, name: str, features: FeatureSet, saes: dict[Site, SAE], factor: float, n: int
 ) -> list[Figure]:
     """What a set's suppression does on held-out harmful requests, and to capability."""
-    arms = [Arm("unsteered"), Arm(f"suppress, {name}", multiply_features(features, saes, factor))]
+    arms = [Arm("unsteered"), Arm(f"suppress, {name}", multiply_features(features, factor, saes=saes))]
     table = run.run(arms, {"harmful": plainly(spread(builtin("harmful", "test"), n))})
     return measured(run, arms, table)
 
 
 def clamped(
-    run: Bench, name: str, features: FeatureSet, saes: dict[Site, SAE], value: float, attacks: Sequence[str], n: int
+    run: Evaluator, name: str, features: FeatureSet, saes: dict[Site, SAE], value: float, attacks: Sequence[str], n: int
 ) -> list[Figure]:
     """What a set's clamp does on held-out attacked, plain and borderline requests, and to capability."""
-    arms = [Arm("unsteered"), Arm(f"clamp, {name}", clamp_features(features, saes, value))]
-    harmful = spread(builtin("harmful", "test"), n)
-    sets = {
-        "attacked": [attack(prompt, family) for family in attacks for prompt in harmful],
-        "plain": plainly(spread(builtin("plain", "test"), n)),
-        "borderline": plainly(spread(builtin("borderline", "test"), n)),
-    }
-    return measured(run, arms, run.run(arms, sets))
+    arms = [Arm("unsteered"), Arm(f"clamp, {name}", clamp_features(features, value, saes=saes))]
+    held = held_out_sets(run.prompts, attacks, n)
+    return measured(run, arms, run.run(arms, {name: held[name] for name in ("attacked", "plain", "borderline")}))
 
 
-def measured(run: Bench, arms: Sequence[Arm], table: Table) -> list[Figure]:
+def measured(run: Evaluator, arms: Sequence[Arm], table: Table) -> list[Figure]:
     """Figures of the steered arms: outcomes, and accuracy on the capability items."""
     items = builtin_items("test")
     right = accuracy_figures(run.score(arms, items), [item.id for item in items])
@@ -195,28 +200,29 @@ def sufficiency(out: Path, quick: bool) -> Part:
     n = 20 if quick else 60
     figures: list[Figure] = []
     gains: list[float] = []
-    with kept_bench(engine, decoding, out, say) as (run, _):
-        size = size_for(MODEL) if quick else replace(size_for(MODEL, full=True), validation=24)
-        attacks, rates, _ = rank_attacks(run, size, "")
+    with open_evaluator(engine, decoding, out, say) as run:
+        ranking = rank_attacks(run) if quick else rank_attacks(run, 24, ())
+        attacks, rates = ranking.best, ranking.compliance
         print(f"# attacks: {', '.join(f'{name} {rates[name]:.2f}' for name in attacks)} of {len(rates)}", flush=True)
         for which in range(2 if quick else 5):
-            ranked = from_one_prompt(engine, saes, Finding("one-prompt", k=4), harmful, which, say, run)
+            ranked = from_one_prompt(run, saes, harmful, which, 4)
             chosen = choose_value(run, ranked, saes, attacks, 12 if quick else 30, sizes=(1, 2, 4))
             features, value = chosen.features, chosen.dose
             which_ones = ", ".join(f"{f.site}:{f.index}" for f in features.features)
             print(f"# prompt {which} ({ranked.origin['prompts'][0]}): {which_ones} clamped at {value:g}", flush=True)
             name = f"prompt {which}"
-            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.curve if f.arm != "unsteered"]
+            figures += [replace(f, arm=f"{f.arm}, {name}") for f in chosen.choice.curve if f.arm != "unsteered"]
             figures += clamped(run, name, features, saes, value, attacks, n)
             broken = [find(figures, f"clamp, {name}", "attacked", metric, "unsteered").value
                       for metric in ("incoherent_rate", "off_topic_rate")]  # fmt: skip
             gain = find(figures, f"clamp, {name}", "attacked", "refusal_rate", "unsteered").value
-            gains.append(gain if sum(broken) <= PRICE else 0.0)
+            gains.append(gain if sum(broken) <= MAX_BROKEN_INCREASE else 0.0)
             if which == 0:
                 factor = choose_factor(run, features, saes, 12 if quick else None).dose
                 figures += suppressed(run, "one-prompt", features, saes, factor, 20 if quick else 100)
                 figures += dose_curve(run, features, saes, attacks, n)
-                figures += clamps_proved(run, features, saes, toward, value, attacks, n, 2 if quick else 20)[1]
+                size = ProofConfig(n, 2 if quick else 20)
+                figures += clamps_proved(run, features, saes, toward, value, attacks, size)[1]
     # A clamp that breaks answers gains nothing here; low and high are the least and the most of the prompts.
     middle = sorted(gains)[len(gains) // 2]
     figures.append(Figure("single prompts", "unsteered", "attacked", "median_refusal_gain", middle, len(gains),
@@ -227,16 +233,14 @@ def sufficiency(out: Path, quick: bool) -> Part:
                             versus="unsteered")]  # fmt: skip
 
 
-def dose_curve(run: Bench, features: FeatureSet, saes: dict[Site, SAE], attacks: Sequence[str], n: int) -> list[Figure]:
+def dose_curve(
+    run: Evaluator, features: FeatureSet, saes: dict[Site, SAE], attacks: Sequence[str], n: int
+) -> list[Figure]:
     """All outcomes and capability at every clamp, on held-out requests; nothing is chosen from it."""
-    unit = unit_of(run.engine, features)
-    arms = [Arm("unsteered"), *(Arm(f"clamp at {v:g}r", clamp_features(features, saes, v * unit)) for v in VALUES)]
-    harmful = spread(builtin("harmful", "test"), n // 2)
-    sets = {
-        "attacked": [attack(prompt, family) for family in attacks for prompt in harmful],
-        "plain": plainly(spread(builtin("plain", "test"), n)),
-        "borderline": plainly(spread(builtin("borderline", "test"), n)),
-    }
+    unit = unit_of(white_box(run.engine), features)
+    arms = [Arm("unsteered"), *(Arm(f"clamp at {v:g}r", clamp_features(features, v * unit, saes=saes)) for v in VALUES)]
+    few, held = (held_out_sets(run.prompts, attacks, some) for some in (n // 2, n))
+    sets = {"attacked": few["attacked"], "plain": held["plain"], "borderline": held["borderline"]}
     return measured(run, arms, run.run(arms, sets))
 
 

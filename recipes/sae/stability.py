@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from demur.analysis.tables import find, in_words, table_figures
+from demur.attacks import plainly
 from demur.engines.hf import HFEngine
 from demur.evaluation.evaluator import Arm
-from demur.evaluation.judging import kept_bench
-from demur.experiments.baseline import fit_refusal, plainly, size_for, spread
-from demur.experiments.features import DEFAULT_ATTACKS, Finding, find_features
+from demur.evaluation.judging import open_evaluator
 from demur.fitting.doses import choose_doses
+from demur.fitting.find_features import FindConfig, find_features
+from demur.fitting.finders.one_prompt import ATTACKS
+from demur.fitting.refusal import refusal_direction
 from demur.interventions import clamp_features, multiply_features
 from demur.prompts.builtin import builtin
+from demur.prompts.sets import spread
 from demur.runs import write_results
 from demur.saes import SAE, load_sae
 from demur.stats import cluster_mean
@@ -70,22 +73,23 @@ def main() -> None:
     folders = {"shipped": options.shipped, **{n: Path(f) for n, _, f in (o.partition("=") for o in options.others)}}
     saes = {name: load_sae(folder) for name, folder in folders.items()}
     engine = HFEngine(options.model, "bf16")
-    toward = fit_refusal(engine, size_for(options.model), None, options.out).direction
+    toward = refusal_direction(engine, None, None, options.out, say)
     decoding = Decoding(24)
     harmful = spread(builtin("harmful", "test"), options.n)
     sets = {"harmful": plainly(harmful), "plain": plainly(spread(builtin("plain", "test"), options.n))}
     figures: list[Figure] = []
     found: dict[str, FeatureSet] = {}
-    with kept_bench(engine, decoding, options.out, say) as (bench, _):
+    with open_evaluator(engine, decoding, options.out, say) as evaluator:
         for name, sae in saes.items():
             assert sae.site is not None
             here = {sae.site: sae}
-            found[name] = find_features(engine, here, Finding(k=options.k, per_site=4 * options.k), toward, say)
-            doses = choose_doses(bench, found[name], here, DEFAULT_ATTACKS, 12)
+            config = FindConfig(k=options.k, per_site=4 * options.k)
+            found[name] = find_features(engine, here, config=config, direction=toward, progress=say)
+            doses = choose_doses(evaluator, found[name], here, ATTACKS, 12)
             arms = [Arm("unsteered"),
-                    Arm(f"suppress, {name}", multiply_features(found[name], here, doses.factor)),
-                    Arm(f"clamp, {name}", clamp_features(found[name], here, doses.value))]  # fmt: skip
-            some = table_figures(bench.run(arms, sets))
+                    Arm(f"suppress, {name}", multiply_features(found[name], doses.factor, saes=here)),
+                    Arm(f"clamp, {name}", clamp_features(found[name], doses.value, saes=here))]  # fmt: skip
+            some = table_figures(evaluator.run(arms, sets))
             figures += some if name == "shipped" else [f for f in some if f.arm != "unsteered"]
             if name != "shipped":
                 figures += overlap(name, (saes["shipped"], found["shipped"]), (sae, found[name]))

@@ -2,6 +2,7 @@ import pytest
 from tests.hashed import rows
 
 from demur.analysis.endpoints import endpoints, holm_figures
+from demur.types import Outcome
 
 TABLE = {
     ("unsteered", "attacked"): rows("c" * 10),
@@ -9,7 +10,7 @@ TABLE = {
     ("unsteered", "harmful"): rows("r" * 10),
     ("ablate", "harmful"): rows("rrrrrrr..o"),
 }
-PRIMARY = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
+PRIMARY: tuple[tuple[str, str, Outcome], ...] = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
 
 
 def test_primary_endpoints_are_corrected_for_being_two():

@@ -239,6 +239,9 @@ def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path):
                     replace(two, subjects=two.subjects[:1], cleaned={"a": "b"})):  # fmt: skip
         with pytest.raises(InputError, match="'b' has a behaviour or a cleaned self but is not audited"):
             run_audit(engine, strange, CONFIG, tmp_path)
+    elsewhere = steering_vector({Site(1): AXIS.vector})
+    with pytest.raises(InputError, match=f"no direction stands at {AXIS.site}, where the vector does"):
+        run_audit(engine, replace(two, subjects=two.subjects[:1], gradients=(elsewhere,)), CONFIG, tmp_path)
     assert not list(tmp_path.iterdir()) and not any(engine.calls.values())
 
 
@@ -254,9 +257,9 @@ def test_on_a_users_own_prompts_answers_are_of_test_ones_and_cleaning_of_fitting
             seen["generate"] |= {r.conversation.prompt for r in requests}
             return super().generate(requests, decoding)
 
-        def gradients(self, conversations, *given):
+        def gradients(self, conversations, sites, metric, streams=None):
             seen["gradients"] |= {c.prompt for c in conversations}
-            return super().gradients(conversations, *given)
+            return super().gradients(conversations, sites, metric, streams)
 
     engine = Watching()
     config = replace(CONFIG, attacks=(), n=4, items=2, randoms=1, clean="constrained")

@@ -8,12 +8,13 @@ from demur.analysis.tables import find
 from demur.evaluation.evaluator import Arm
 from demur.fitting.choice import Choice, choose_arm
 from demur.interventions import add
+from demur.types import Outcome
 
 ENGINE = Planted()
 STEER = {name: add(ENGINE.direction, dose) for name, dose in (("mild", 1.0), ("middle", 2.0), ("strong", 3.0))}
 
 
-def choose(unsteered: str, *outcomes: str, wanted="complied", enough=None) -> Choice[str]:
+def choose(unsteered: str, *outcomes: str, wanted: Outcome = "complied", enough=None) -> Choice[str]:
     """The choice among a mild, a middle and a strong arm with these outcomes."""
     some = dict(zip(STEER, outcomes, strict=False))
     evaluator = told(ENGINE, unsteered, *((STEER[name], letters) for name, letters in some.items()))

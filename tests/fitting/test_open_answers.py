@@ -30,8 +30,8 @@ def arms(engine):
     return [Arm("unsteered"), Arm("warm x+2", at("from-last", add(steering_vector(value.vectors), 2.0)))]
 
 
-def evaluator(engine, journal=None, high=1e9):
-    judge = OutcomeJudge(engine, CoherenceBand(1.0, high, 1.0, 60), builtin("plain", "validation"))
+def evaluator(engine, journal=None, low=1.0, high=1e9):
+    judge = OutcomeJudge(engine, CoherenceBand(low, high, 1.0, 60), builtin("plain", "validation"))
     return Evaluator(engine, judge, Decoding(12), journal)
 
 
@@ -106,8 +106,7 @@ def test_a_canned_refusal_is_not_babble(engine):
     """As for the outcome judge: a refusal may be likelier than any band."""
     talk = asked(behaviour("warmth", "test")[0])
     said = Generation("", talk, "I'm sorry, but I can't help with that.", (1,), 1, "end")
-    some = evaluator(engine)
-    some.judge.band = CoherenceBand(1e8, 1e9, 1.0, 60)
+    some = evaluator(engine, low=1e8)
     made = [said, Generation("", talk, "The sea is wide and blue and deep today.", (1,), 1, "end")]
     n = len(made)
     assert _read(some, "warmth", made)[n : 2 * n] == [0.0, 1.0]
@@ -118,7 +117,12 @@ def test_only_an_engine_that_reads_text_can(arms):
         """Generates, and shows nothing of itself."""
 
         name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
-        generate = logprobs = None
+
+        def generate(self, requests, decoding):
+            raise AssertionError("it was asked before it was looked at")
+
+        def logprobs(self, pairs, intervention=None):
+            raise AssertionError("it was asked before it was looked at")
 
     judge = OutcomeJudge(MockEngine(), CoherenceBand(1.0, 9.0, 1.0, 60), builtin("plain", "validation"))
     with pytest.raises(InputError, match="which Closed does not show; run the model with demur.load"):

@@ -49,16 +49,16 @@ def test_two_judges_need_a_choice():
 
 @pytest.mark.parametrize("broken, met", [(0.12, True), (0.15, True), (0.16, False)])
 def test_an_arm_that_breaks_the_model_meets_nothing(broken, met):
-    figures = [RISE, share("unsteered", "incoherent", 0.1), share("ablate", "incoherent", 0.1)]
-    figures += [share("unsteered", "off-topic", 0.0), share("ablate", "off-topic", broken - 0.1)]
+    figures = [RISE, share("unsteered", "incoherent_rate", 0.1), share("ablate", "incoherent_rate", 0.1)]
+    figures += [share("unsteered", "off_topic_rate", 0.0), share("ablate", "off_topic_rate", broken - 0.1)]
     assert TARGET.met(figures) == met
     assert ("broken" in TARGET.line(figures)) == (not met)
 
 
 def test_a_target_without_shares_on_its_own_set_answers_for_the_others():
-    figures = [replace(RISE, set="lambada"), share("unsteered", "incoherent", 0.0)]
+    figures = [replace(RISE, set="lambada"), share("unsteered", "incoherent_rate", 0.0)]
     assert replace(TARGET, set="lambada").met(figures)
-    assert not replace(TARGET, set="lambada").met([*figures, share("ablate", "incoherent", 0.2)])
+    assert not replace(TARGET, set="lambada").met([*figures, share("ablate", "incoherent_rate", 0.2)])
 
 
 @pytest.mark.parametrize("wrong", [{"id": "a b"}, {"id": ""}, {"comparison": "=="}, {"on": "mean"}])

@@ -21,6 +21,7 @@ from demur.analysis.power import detectable
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.analysis.verdicts import ALPHA, verdict
 from demur.directions.artifact import tensor_hash
+from demur.directions.cosines import basis_cosines
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, unknown
 from demur.evaluation.behaviour import BehaviourScores
@@ -36,6 +37,7 @@ from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
 from demur.fitting.subjects import Audited, Subject, measurable, named, random_subjects, subjects_from
 from demur.prompts.builtin import builtin_items
+from demur.prompts.pairs import behaviour
 from demur.prompts.sets import PromptSets
 from demur.reports import Result
 from demur.reports.overview import audit_overview
@@ -145,7 +147,7 @@ def run_audit(
     started: float | None = None,
 ) -> AuditResult:
     """Measure what was prepared; generations, scores and verdicts go through `out`'s journal."""
-    _named_apart(ready)
+    _sound(ready)
     with open_run(
         engine, "vector audit", out, _spec(ready, config), config.new_tokens, progress, prompts, started
     ) as run:
@@ -250,8 +252,9 @@ def _checked(config: AuditConfig, vectors: Mapping[str, Audited] | Sequence[str 
     return config
 
 
-def _named_apart(ready: Prepared) -> None:
-    """InputError without subjects, when two have one name, or when a behaviour or a cleaned self belongs to none."""
+def _sound(ready: Prepared) -> None:
+    """InputError without subjects, when two have one name, when a behaviour or a cleaned self belongs to none, for a
+    behaviour without test pairs, and for gradients that lack one of a vector's sites."""
     names = [s.name for s in ready.subjects]
     if not names or len(set(names)) < len(names):
         raise InputError(f"an audit needs subjects with names of their own; got {names}.")
@@ -259,6 +262,12 @@ def _named_apart(ready: Prepared) -> None:
         raise InputError(
             f"{stranger!r} has a behaviour or a cleaned self but is not audited; audited: {', '.join(names)}."
         )
+    for what in dict.fromkeys(ready.behaviours.values()):
+        if not behaviour(what, "test"):
+            raise InputError(f"behaviour {what} has no test pairs; mark some rows with use = test.")
+    for s in ready.subjects:
+        if s.vector is not None and ready.gradients:
+            basis_cosines(s.vector, ready.gradients)
 
 
 def _spec(ready: Prepared, config: AuditConfig) -> dict[str, object]:
