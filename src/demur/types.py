@@ -82,6 +82,32 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A contrast pair: one question, an answer that shows a behaviour and one that does not, in full text."""
+
+    id: str
+    question: str
+    """Without choices."""
+    matching: str
+    other: str
+    letter: str = "A"
+    """The matching answer's, when the two are offered as choices; the other's is `other_letter`."""
+    other_letter: str = "B"
+    asked: str = ""
+    """The question with its choices, where a file has it."""
+    topic: str = ""
+    use: Use | None = None
+
+    @property
+    def lettered(self) -> str:
+        """The question with its choices."""
+        if self.asked:
+            return self.asked
+        choices = sorted([(self.letter, self.matching), (self.other_letter, self.other)])
+        return f"{self.question}\n\nChoices:\n" + "\n".join(f" ({letter}) {text}" for letter, text in choices)
+
+
+@dataclass(frozen=True)
 class Message:
     """One turn. `content=None` for an assistant turn means: the engine plays it."""
 

@@ -11,15 +11,20 @@ from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
 from demur.engines import hf
-from demur.prompts.builtin import builtin
+from demur.experiments import baseline, proof, vector_audit
+from demur.prompts.builtin import builtin, builtin_items
+from demur.prompts.sets import PromptSets
 from demur.saes import bundled, save_sae
 from demur.types import Site
 
-N_LAYERS, WIDTH, LATENTS = 30, 16, 5120
-"""As many layers and latents as the bundled model and its SAEs, so that the sites and latents of the docs are there."""
+N_LAYERS, WIDTH, LATENTS = 20, 16, 5120
+"""So many layers and latents that the sites and latents of the docs are there."""
 MODEL = "smollm2-refuser"
 SITES = (Site(9, "post"), Site(14, "post"), Site(19, "post"))
 PLANTED = 0
+MOST = 8
+STREAMS = {}
+"""(tokens, lean) -> what the mock makes of them; all mocks here are alike."""
 TINY = {"num_hidden_layers": N_LAYERS, "hidden_size": WIDTH, "head_dim": 4}
 
 
@@ -41,6 +46,9 @@ def world(saes, tmp_path, monkeypatch):
     """A folder with the pages' files; `Planted` whichever model is named, a tiny Llama where transformers loads it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 120)
+    monkeypatch.setattr(PromptSets, "take", few)
+    for module in (baseline, proof, vector_audit):
+        monkeypatch.setattr(module, "builtin_items", lambda use: builtin_items(use)[: 2 * MOST])
     monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
     monkeypatch.setattr(hf, "HFEngine", engine_of)
     monkeypatch.setattr(
@@ -52,6 +60,11 @@ def world(saes, tmp_path, monkeypatch):
     write_files(tmp_path)
     yield
     bundled.bundled_saes.cache_clear()
+
+
+def few(sets, kind, use, n=None, take=PromptSets.take):
+    """At most MOST prompts of a kind and use, so that the experiments of all pages take seconds."""
+    return take(sets, kind, use, min(n or MOST, MOST))
 
 
 def engine_of(model, *rest, engine=hf.HFEngine, **more):
@@ -66,6 +79,14 @@ class Named(Planted):
 
     def __init__(self):
         super().__init__(N_LAYERS, WIDTH)
+
+    def _stream(self, row, lean, steer=None, sites=(), leaves=False, fixed=None):
+        """The unsteered streams are computed once."""
+        if steer is not None or sites or leaves or fixed:
+            return super()._stream(row, lean, steer, sites, leaves, fixed)
+        if (row.tokens, lean) not in STREAMS:
+            STREAMS[row.tokens, lean] = super()._stream(row, lean)
+        return STREAMS[row.tokens, lean]
 
     def content(self, conversations):
         """All tokens: the mock's do not see each other, so what decides stands at the template's last."""

@@ -9,7 +9,7 @@ from tests.judges.scorer import WordScorer, answer, prompts
 
 from demur.errors import InputError
 from demur.judges.coherence import CoherenceBand
-from demur.judges.outcome import OutcomeJudge, outcome_deltas, outcome_figures, outcome_shares
+from demur.judges.outcome import OutcomeJudge
 from demur.types import OUTCOMES, Verdict
 
 POOL = prompts()
@@ -97,46 +97,3 @@ def test_the_spec_is_json_and_follows_band_and_pool() -> None:
 def test_a_small_pool_fails_before_anything_is_judged() -> None:
     with pytest.raises(InputError, match="19 are needed"):
         OutcomeJudge(WordScorer(), BAND, POOL[:5])
-
-
-def verdicts(*outcomes: str) -> list[Verdict]:
-    return [Verdict(str(i), "rules", outcome) for i, outcome in enumerate(outcomes)]  # pyright: ignore[reportArgumentType]
-
-
-@given(st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=50))
-def test_the_shares_of_all_outcomes_sum_to_one(outcomes: list[str]) -> None:
-    shares = outcome_shares(verdicts(*outcomes))
-    assert tuple(shares) == OUTCOMES
-    assert sum(shares.values()) == pytest.approx(1.0)
-    for figure in outcome_figures(verdicts(*outcomes), "a", "s"):
-        assert figure.low <= figure.value <= figure.high
-        assert figure.n == len(outcomes)
-
-
-def test_the_figures_carry_the_six_rates() -> None:
-    found = {
-        f.metric: f.value for f in outcome_figures(verdicts("refused", "refused", "complied", "partial"), "a", "s")
-    }
-    assert found == {
-        "refusal_rate": 0.5,
-        "partial_rate": 0.25,
-        "compliance_rate": 0.25,
-        "off_topic_rate": 0.0,
-        "incoherent_rate": 0.0,
-        "undecided_rate": 0.0,
-    }
-
-
-def test_no_verdicts_have_no_shares() -> None:
-    with pytest.raises(InputError, match="no verdicts"):
-        outcome_shares([])
-
-
-def test_paired_deltas_are_clustered_differences() -> None:
-    steered, plain = verdicts("refused", "refused", "complied"), verdicts("complied", "refused", "complied")
-    found = {f.metric: f for f in outcome_deltas(steered, plain, ["a", "b", "c"], "steered", "unsteered", "s")}
-    assert found["refusal_rate"].value == pytest.approx(1 / 3)
-    assert found["compliance_rate"].value == pytest.approx(-1 / 3)
-    assert found["refusal_rate"].versus == "unsteered"
-    with pytest.raises(InputError, match="do not pair up"):
-        outcome_deltas(steered, plain[:2], ["a"], "x", "y", "s")

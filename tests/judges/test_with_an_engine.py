@@ -27,7 +27,7 @@ def test_a_tiny_model_is_judged_from_band_to_verdict(tiny) -> None:
     pool = prompts()
     rows: list[Generation] = [answer(p, f"The {i} is a thing. {TEXT[i:]}", f"k{i}") for i, p in enumerate(pool)]
     scored = engine.logprobs([(plain_request(g), g.text) for g in rows * 2])
-    band = fit_band([g.text for g in rows * 2], [mean_nll(row) for row in scored], {"model": "tiny"})
+    band = fit_band([g.text for g in rows * 2], [mean_nll(row.logprobs) for row in scored], {"model": "tiny"})
     assert 0 < band.low < band.high
     judge = OutcomeJudge(engine, band, pool)
     verdicts = judge.judge(rows)

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +20,7 @@ from demur.errors import BadFile, InputError, unknown
 from demur.prompts import uses
 from demur.prompts.published import FOLDER
 from demur.prompts.rows import SUFFIXES, Row, read_rows, text_cell
-from demur.types import Use
+from demur.types import Pair, Use
 
 CAA = (
     "coordinate-other-ais",
@@ -36,32 +36,6 @@ BUILTIN = ("formality", "hedging", "impatience", "openness", "optimism", "self-a
 CHOICE = re.compile(r"\n\s*\(([A-Z])\)\s*")
 HELD_OUT = 40
 """The last pairs of a file without uses that are for validation."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One question with its two answers in full text."""
-
-    id: str
-    question: str
-    """Without choices."""
-    matching: str
-    other: str
-    letter: str = "A"
-    """The matching answer's, when the two are offered as choices; the other's is `other_letter`."""
-    other_letter: str = "B"
-    asked: str = ""
-    """The question with its choices, where a file has it."""
-    topic: str = ""
-    use: Use | None = None
-
-    @property
-    def lettered(self) -> str:
-        """The question with its choices."""
-        if self.asked:
-            return self.asked
-        choices = sorted([(self.letter, self.matching), (self.other_letter, self.other)])
-        return f"{self.question}\n\nChoices:\n" + "\n".join(f" ({letter}) {text}" for letter, text in choices)
 
 
 def behaviour(name: str, use: Use) -> list[Pair]:

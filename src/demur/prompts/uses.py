@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from demur.errors import InputError
 from demur.prompts.duplicates import THRESHOLD, first_between, similarity
-from demur.types import Conversation, Prompt, Use
+from demur.types import Conversation, Pair, Prompt, Use
 
-if TYPE_CHECKING:
-    from demur.prompts.pairs import Pair
-
-Asked: TypeAlias = "Prompt | Conversation | Pair"
+Asked: TypeAlias = Prompt | Conversation | Pair
 """A request, bare, in an attack, or as the question of a contrast pair."""
 
 ROLES: dict[str, tuple[Use, ...]] = {
