@@ -62,7 +62,7 @@ def test_a_terminal_gets_bars_and_no_markup_of_a_name(monkeypatch):
 
 
 def test_what_is_kept_is_said_by_the_command_that_was_stopped(monkeypatch):
-    stderr = written(monkeypatch)
+    written(monkeypatch)
     with pytest.raises(Stopped) as stopped, progress("the journal is kept."):
         raise Stopped(130)
     assert (stopped.value.status, stopped.value.kept) == (130, "the journal is kept.")
