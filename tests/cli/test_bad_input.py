@@ -313,11 +313,10 @@ def test_a_typo_is_found_with_a_guess_before_torch_is_there():
 def test_the_choices_are_what_the_library_knows():
     from demur.cli import choices
     from demur.directions import contrast
-    from demur.fitting import cleaning, finders
+    from demur.fitting import cleaning
     from demur.models.load import DTYPES
     from demur.types import POINTS, USES
 
-    assert {*choices.Method} == {*finders.METHODS}
     assert {*choices.Way} == {*cleaning.WAYS}
     assert {*choices.Construction} == {*cleaning.SUBSPACES}
     assert {*choices.VectorMethod} == {*contrast.METHODS}

@@ -139,3 +139,15 @@ def test_limit_takes_the_first_few(demur, model, quick_judge, tmp_path):
     said = demur("evaluate", model, "--prompts", "harmful", "--limit", 2, "--max-new-tokens", 2, "--dtype", "fp32",
                  "--out", tmp_path)  # fmt: skip
     assert "2 answers generated" in said.out
+
+
+def test_a_rerun_leaves_the_time_that_the_run_took(demur, evaluated, model, prompts, spec):
+    out, _ = evaluated
+    before = read_results(out).seconds
+    again = demur("evaluate", model, "--prompts", prompts, "--attacks", "persona, escalation,persona", "--steer",
+                  spec(), "--max-new-tokens", 4, "--dtype", "fp32", "--out", out)  # fmt: skip
+    assert again.status == 0
+    assert read_results(out).seconds == pytest.approx(before, abs=0.5)
+    with Journal(out / "journal.sqlite", readonly=True) as journal:
+        (run,) = journal.runs()
+    assert read_results(out).seconds == run.seconds

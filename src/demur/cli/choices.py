@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from demur.errors import InputError, unknown
-from demur.fitting.finders import METHODS
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Dtype(StrEnum):
@@ -17,10 +15,6 @@ class Dtype(StrEnum):
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
-
-
-Method = StrEnum("Method", {name: name for name in METHODS})
-"""Ways of finding features: one for each file of fitting/finders."""
 
 
 class Way(StrEnum):
@@ -81,16 +75,16 @@ class Point(StrEnum):
     MLP_OUT = "mlp_out"
 
 
-def one_of(kind: type[Choice], what: str) -> dict[str, Any]:
-    """The keywords of a typer.Option that takes a member of an enum; what: in the error of a typo."""
+def one_of(known: Iterable[str], what: str) -> dict[str, Any]:
+    """The keywords of a typer.Option that takes one of an enum's members, or of names; what: in a typo's error."""
+    members = {str(member): member for member in known}
 
-    def parse(text: str) -> Choice:
-        try:
-            return kind(text)
-        except ValueError:
-            raise unknown(what, text, [member.value for member in kind]) from None
+    def parse(text: str) -> str:
+        if text not in members:
+            raise unknown(what, text, members)
+        return members[text]
 
-    return {"parser": parse, "metavar": "|".join(kind)}
+    return {"parser": parse, "metavar": "|".join(members)}
 
 
 def parts(text: str) -> list[str]:

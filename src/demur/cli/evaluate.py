@@ -16,7 +16,7 @@ from demur.cli.results import print_result
 
 def evaluate(
     model: options.Model,
-    prompts: Annotated[str, typer.Option(help="A set's name, or FILE or FILE:COLUMN (.csv, .json, .jsonl, .txt).")],
+    prompts: Annotated[str, typer.Option(help="A set's name, or FILE or FILE:COLUMN (.csv, .json, .jsonl, .parquet).")],
     out: Annotated[Path, typer.Option(help="A folder for results.json, report.html and the journal.")],
     attacks: options.Attacks = "",
     steer: options.Steer = "",
@@ -56,6 +56,7 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
     with progress(journaled(out)) as update:
         engine = opened(asked["model"], asked["dtype"], update)
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
-        engine.check(steer)
+        if steer is not None:
+            engine.check(steer)
         result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
     print_result(result, verbose)

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype, Method, one_of
+from demur.cli.choices import Dtype, one_of
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result, say
 from demur.cli.show import console, seen
+from demur.fitting.finders import METHODS
 
 app = typer.Typer(help="SAE latents that cause refusal: find, prove, look at them.", no_args_is_help=True)
 
-ATTRIBUTION = Method("attribution")
 OF_METHOD = "What some methods read"
 FeatureFile = Annotated[Path, typer.Argument(help="A feature set, from `demur features find` or `pick`.")]
 SetOut = Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")]
@@ -25,8 +25,8 @@ SetOut = Annotated[Path, typer.Option(help="Where to write the feature set (JSON
 def find(
     model: options.Model,
     method: Annotated[
-        Method, typer.Option(help="How latents are found.", **one_of(Method, "way of finding features"))
-    ] = ATTRIBUTION,
+        str, typer.Option(help="How latents are found.", **one_of(METHODS, "way of finding features"))
+    ] = "attribution",
     sae: options.Saes = [],  # noqa: B006
     k: Annotated[int | None, typer.Option(min=1, help="Latents to keep. Default: 20; one-prompt: 1.")] = None,
     direction: options.Toward = None,
@@ -66,9 +66,9 @@ def find(
     kept = config.settled(method, direction).k or 0
     with progress() as update:
         engine = opened(model, dtype, update)
-        found = find_features(engine, saes_for(engine, sae), method.value, config, direction, prompts, update)
+        found = find_features(engine, saes_for(engine, sae), method, config, direction, prompts, update)
     save_features(found, out)
-    say(f"{finder(method.value).scores}:")
+    say(f"{finder(method).scores}:")
     for feature in found.features:
         console.print(f"  {feature.site} latent {feature.index}: {feature.score:.4g}", highlight=False)
     if len(found.features) < kept:

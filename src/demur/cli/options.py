@@ -38,7 +38,7 @@ Harmful = Annotated[
     typer.Option(
         metavar="FILE",
         rich_help_panel=OWN,
-        help="Harmful prompts, as FILE or FILE:COLUMN (.csv, .json, .jsonl, .txt); built-in ones when left out.",
+        help="Harmful prompts, as FILE or FILE:COLUMN (.csv, .json, .jsonl, .parquet); built-in ones when left out.",
     ),
 ]
 Harmless = Annotated[

@@ -87,6 +87,10 @@ class MockEngine:
         ids = [i for m in check_turns(c) for i in (token(f"<{m.role}>"), *map(token, _words(m.content)), END)]
         return [*ids, token("<answer>"), *map(token, c.prefill.split())], len(ids) + 1
 
+    def check(self, intervention: Intervention | None) -> None:
+        """UnknownName or BadVector unless the intervention fits the mock."""
+        self._stream(Row((END,), 1, "check"), 0.0, intervention)
+
     def check_sites(self, sites: Sequence[Site]) -> None:
         """UnknownName unless the mock has these sites."""
         for site in sites:

@@ -53,7 +53,7 @@ class Run:
         overview: the table that answers first. page: more fields of `reports.Findings` (examples, notes, scatters).
         chosen: what the spec gains by the run: what was chosen on validation prompts, what was skipped.
         """
-        seconds = time.monotonic() - self.started
+        seconds = self._seconds()
         shared = {
             "title": title,
             "summary": tuple(summary),
@@ -66,6 +66,12 @@ class Run:
         findings = Findings(**shared, facts=self.facts, **(page or {}))
         write_text(self.out / "report.html", html.render(findings))
         return {**shared, "generated": self.evaluator.generated, "out": self.out, "report": self.out / "report.html"}
+
+    def _seconds(self) -> float:
+        """What this session took; a finished run that is only read again keeps its time."""
+        assert self.evaluator.journal is not None
+        known = next(run for run in self.evaluator.journal.runs() if run.id == self.evaluator.run_id)
+        return known.seconds if known.status == "finished" else time.monotonic() - self.started
 
 
 @contextmanager

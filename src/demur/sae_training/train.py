@@ -129,7 +129,7 @@ def expected_seconds(d_in: int, training: Training) -> float:
     x, weight = torch.randn(training.batch, d_in), torch.randn(d_in, training.d_sae)
     started = time.perf_counter()
     for _ in range(TIMED):
-        x @ weight
+        torch.matmul(x, weight)
     return PRODUCTS * (time.perf_counter() - started) / TIMED * (training.tokens // training.batch)
 
 
