@@ -6,6 +6,8 @@ from demur.engines.base import Request
 from demur.engines.mock import MockEngine
 from demur.errors import BadSpec, NonFinite
 from demur.evaluation.cached import spec_of
+from demur.evaluation.items import score_items
+from demur.fitting.openings import opening_logprobs
 from demur.interventions import (
     ablate,
     add,
@@ -101,10 +103,10 @@ def test_every_call_of_the_engine_binds_it(tiny, talk, family):
         lambda s: [a.tokens for a in engine.generate([Request(c, one) for c in talks for one in (s, None)], NEW)],
         lambda s: engine.logprobs(pairs, s),
         lambda s: engine.logprobs(pairs, [s, None]),
-        lambda s: engine.items([item], s),
+        lambda s: score_items(engine, [item], s),
         lambda s: engine.last_logits(talks, s).tolist(),
         lambda s: engine.last_logits(talks, [None, s]).tolist(),
-        lambda s: engine.opening_logprobs(talks, [(5, 6), (7,)], s).tolist(),
+        lambda s: opening_logprobs(engine, talks, [(5, 6), (7,)], s).tolist(),
         lambda s: engine.activations(talks, [Site(1, "post")], None, s).tensors[Site(1, "post")].tolist(),
     ):
         assert call(ours) == call(theirs) != call(None)

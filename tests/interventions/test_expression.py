@@ -150,7 +150,7 @@ def test_a_wrong_file_is_named_for_what_it_is(tmp_path, found):
     table = tmp_path / "mine.csv"
     table.write_text("prompt\nhello\n")
     for text in (f"add:{table}", f"add:{table}:1r", f"ablate:{table}", f"scale:{table}:2"):
-        with pytest.raises(BadFile, match=r"mine.csv is no vector: those end in .gguf, .pt, .pth, .safetensors, .svec"):
+        with pytest.raises(BadFile, match=r"mine.csv is no vector: those end in .safetensors, .gguf, .svec, .pt, .pth"):
             parse_steer(text)
     save_file({"vector": torch.ones(D)}, tmp_path / "fit.safetensors", {"kind": "demur.fit"})
     with pytest.raises(BadFile, match="is a fit that a run keeps for its own reruns"):
