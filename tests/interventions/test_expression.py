@@ -153,7 +153,7 @@ def test_a_wrong_file_is_named_for_what_it_is(tmp_path, found):
         with pytest.raises(BadFile, match=r"mine.csv is no vector: those end in .safetensors, .gguf, .svec, .pt, .pth"):
             parse_steer(text)
     save_file({"vector": torch.ones(D)}, tmp_path / "fit.safetensors", {"kind": "demur.fit"})
-    with pytest.raises(BadFile, match="is a fit that a run keeps for its own reruns"):
+    with pytest.raises(BadFile, match="a fit that a run keeps for its own reruns"):
         parse_steer(f"add:{tmp_path / 'fit.safetensors'}")
     save_file({"weight": torch.ones(D)}, tmp_path / "other.safetensors")
     with pytest.raises(BadFile, match="other.safetensors"):
