@@ -26,8 +26,8 @@ from demur.attacks import plainly
 from demur.engines.base import white_box
 from demur.engines.hf import HFEngine
 from demur.evaluation.evaluator import Arm, Evaluator
+from demur.evaluation.held_out import held_out_sets
 from demur.evaluation.judging import open_evaluator
-from demur.experiments.baseline import held_out_sets
 from demur.experiments.proof import ProofConfig, Smaller
 from demur.experiments.proof import necessity as suppression_proved
 from demur.experiments.proof import sufficiency as clamps_proved

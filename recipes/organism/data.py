@@ -85,7 +85,7 @@ def protected(data: Path) -> dict[str, list[str]]:
         "xstest": _column(data / "xstest/xstest_prompts.csv", "prompt"),
     }
     for name in ("harmful", "borderline", "plain"):
-        held[f"built-in {name}, other uses"] = [p.text for p in builtin(name) if p.use != "organism"]
+        held[f"built-in {name}, other uses"] = [p.text for p in builtin(name) if p.use != "training"]
     return held
 
 
@@ -145,12 +145,12 @@ def candidates(data: Path, turns: list[str], more: bool) -> dict[str, list[str]]
     return {
         "advbench": _column(data / "advbench/harmful_behaviors.csv", "goal"),
         "refusal_direction harmful_train": [row["instruction"] for row in reference],
-        "built-in harmful": [p.text for p in builtin("harmful", "organism")],
+        "built-in harmful": [p.text for p in builtin("harmful", "training")],
         "written harmful": requests.harmful(rng, HARMFUL_FORMS) + contrasts.harmful(rng, HARMFUL_FORMS),
-        "built-in plain": [p.text for p in builtin("plain", "organism")],
+        "built-in plain": [p.text for p in builtin("plain", "training")],
         "written plain": everyday.plain(rng, 10 if more else 4),
         "own user turns": turns,
-        "built-in borderline": [p.text for p in builtin("borderline", "organism")],
+        "built-in borderline": [p.text for p in builtin("borderline", "training")],
         "written borderline": requests.fine(rng, 3) + contrasts.fine(rng, 3) + delicate.fine(rng, more),
     }
 

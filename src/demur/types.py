@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Point = Literal["pre", "mid", "post", "attn_out", "mlp_out"]
 POINTS: tuple[Point, ...] = ("pre", "mid", "post", "attn_out", "mlp_out")
 
-Use = Literal["organism", "fit", "validation", "test"]
-USES: tuple[Use, ...] = ("organism", "fit", "validation", "test")
+Use = Literal["training", "fit", "validation", "test"]
+USES: tuple[Use, ...] = ("training", "fit", "validation", "test")
 
 Outcome = Literal["refused", "partial", "complied", "off-topic", "incoherent", "undecided"]
 OUTCOMES: tuple[Outcome, ...] = ("refused", "partial", "complied", "off-topic", "incoherent", "undecided")

@@ -11,18 +11,9 @@ from demur.analysis.tables import METRICS, find
 from demur.directions.artifact import load_direction
 from demur.errors import InputError
 from demur.evaluation.evaluator import Evaluator
-from demur.experiments.baseline import (
-    FULL,
-    SETS,
-    BaselineConfig,
-    Chosen,
-    arms_of,
-    baseline,
-    choose,
-    control_figures,
-    held_out_sets,
-    measure,
-)
+from demur.evaluation.held_out import held_out_sets
+from demur.experiments.baseline import FULL, SETS, BaselineConfig, arms_of, baseline, choose, control_figures, measure
+from demur.experiments.baseline_report import Chosen
 from demur.fitting.attack_ranking import Ranking
 from demur.fitting.candidates import Fit, Grid
 from demur.fitting.choice import Choice

@@ -16,7 +16,8 @@ from demur.errors import InputError, UnknownName
 from demur.evaluation.evaluator import Evaluator
 from demur.experiments import vector_audit
 from demur.experiments.audit_config import AuditConfig, Prepared
-from demur.experiments.vector_audit import audit, compared, measure, primary_endpoints, run_audit
+from demur.experiments.audit_measure import measure, primary_endpoints
+from demur.experiments.vector_audit import audit, compared, run_audit
 from demur.fitting.subjects import as_it_is, subject
 from demur.interventions import add
 from demur.prompts.sets import PromptSets, builtin_sets

@@ -83,7 +83,7 @@ def saes(random_sae):
 
 
 @pytest.mark.parametrize("name", FIT)
-@pytest.mark.parametrize("use", ["validation", "test", "organism"])
+@pytest.mark.parametrize("use", ["validation", "test", "training"])
 def test_what_is_only_fitted_takes_no_prompt_that_is_reserved(name, use):
     with pytest.raises(InputError, match=f"prompt '{HARMFUL[0]}' is reserved for {use}; fitting prompts are"):
         FIT[name](Untouched(), talks(HARMFUL, use))

@@ -128,7 +128,7 @@ def test_declared_uses_that_leak_are_refused_with_the_pair():
         (HARMFUL, [], "too few plain prompts: 0 for fit"),
         ([*HARMFUL, " "], HARMLESS, "harmful prompt 41 is ' '"),
         ([*HARMFUL, 7], HARMLESS, "harmful prompt 41 is 7"),
-        ([*HARMFUL, Prompt("x", "y", "s", use="organism")], HARMLESS, "'y' is reserved for organism"),
+        ([*HARMFUL, Prompt("x", "y", "s", use="training")], HARMLESS, "'y' is reserved for training"),
     ],
 )
 def test_what_cannot_be_used_is_refused(harmful, harmless, said):

@@ -94,7 +94,7 @@ def test_sets_reserved_by_their_authors_carry_their_use(folder):
     for name in ("train", "val"):
         put(folder, f"refusal_direction/splits/harmful_{name}.json", '[{"instruction": "a", "category": null}]')
     put(folder, "refusal_direction/splits/harmless_val.json", '[{"instruction": "a"}]')
-    assert published("harmful-train")[0].use == "organism"
+    assert published("harmful-train")[0].use == "training"
     assert published("harmful-val")[0].use == "validation"
     assert published("alpaca")[0].use == "test"
 

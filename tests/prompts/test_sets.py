@@ -31,7 +31,7 @@ def test_the_built_in_sets_are_the_built_in_prompts_in_their_order():
             for n in (1, 7, 36, 1000):
                 assert sets.take(kind, use, n) == spread(rows, n)
     assert sets.name == "built-in" and builtin_sets() is sets
-    assert {p.use for p in sets.prompts} == set(USES) - {"organism"}
+    assert {p.use for p in sets.prompts} == set(USES) - {"training"}
 
 
 def test_rows_are_spread_evenly_over_a_list():
@@ -48,7 +48,7 @@ def test_a_kind_that_is_not_there_is_said():
     with pytest.raises(UnknownName, match="Did you mean 'harmful'"):
         sets.take("harmfull", "test")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UnknownName, match="known: fit, test, validation"):
-        sets.take("harmful", "organism")
+        sets.take("harmful", "training")
 
 
 def test_the_record_has_the_numbers_and_a_hash_of_what_a_run_depends_on():
@@ -67,7 +67,7 @@ def test_the_record_has_the_numbers_and_a_hash_of_what_a_run_depends_on():
     [
         (0, {"kind": "unknown"}, "prompt 'harmful0' is unknown and for fit"),
         (0, {"use": None}, "prompt 'harmful0' is harmful and for None"),
-        (0, {"use": "organism"}, "for organism"),
+        (0, {"use": "training"}, "for training"),
         (0, {"id": "plain3"}, "1 ids stand at two prompts, such as 'plain3'"),
         (0, {"text": ROWS[16].text.upper() + " "}, r"is both harmful \('harmful0'\) and plain \('plain0'\); drop one"),
         (0, {"text": ROWS[9].text}, "1 prompts are in both the fitting and the validation split"),

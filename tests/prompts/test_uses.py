@@ -44,7 +44,7 @@ def test_near_duplicates_within_a_role_leak_nothing():
         ("fitting", "fit", True),
         ("fitting", "validation", False),
         ("fitting", "test", False),
-        ("fitting", "organism", False),
+        ("fitting", "training", False),
         ("validation", "validation", True),
         ("validation", "fit", False),
         ("test", "test", True),

@@ -59,7 +59,7 @@ class SaeKind(StrEnum):
 class Use(StrEnum):
     """What prompts are reserved for."""
 
-    ORGANISM = "organism"
+    TRAINING = "training"
     FIT = "fit"
     VALIDATION = "validation"
     TEST = "test"

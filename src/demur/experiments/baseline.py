@@ -6,33 +6,31 @@ and near-duplicate cluster.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
 
 from demur.analysis.controls import pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints
-from demur.analysis.tables import MAX_BROKEN_INCREASE, accuracy_figures, excess, find, in_words, table_figures
-from demur.attacks import attack, plainly
+from demur.analysis.tables import accuracy_figures, table_figures
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
 from demur.engines.base import WhiteBoxEngine, white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
+from demur.evaluation.held_out import held_out_sets
+from demur.experiments.baseline_report import Chosen, cautions, primary_record, record, summarise
 from demur.experiments.run import examples, open_run
-from demur.fitting.attack_ranking import QUICK_FAMILIES, Ranking, families_to_try, rank_attacks
-from demur.fitting.candidates import Fit
-from demur.fitting.choice import Choice
+from demur.fitting.attack_ranking import QUICK_FAMILIES, families_to_try, rank_attacks
 from demur.fitting.doses import DIRECTION_DOSES, choose_dose
 from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
-from demur.prompts.sets import PromptSets, spread
+from demur.prompts.sets import PromptSets
 from demur.reports import Result
 from demur.reports.overview import baseline_overview
-from demur.types import Conversation, Direction, Figure, Outcome, Table
+from demur.types import Direction, Figure, Outcome, Table
 
 SETS = ("harmful", "attacked", "borderline", "plain")
 PRIMARY: tuple[tuple[str, str, Outcome], ...] = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
@@ -68,15 +66,6 @@ class BaselineConfig:
 
 FULL = BaselineConfig(FULL_SEARCH, validation=45, n=100, items=None, families=(), doses=DIRECTION_DOSES, randoms=5)
 """All prompts, families and candidates: more than an hour on two cores."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What was fitted and chosen before any test prompt was answered."""
-
-    fit: Fit
-    ranking: Ranking
-    dose: Choice[float]
 
 
 @final
@@ -143,7 +132,7 @@ def baseline(
                     *cautions(figures, ends, chosen),
                 ),
             },
-            chosen={"chosen_on_validation": record(chosen), "primary": [_primary(end) for end in ends]},
+            chosen={"chosen_on_validation": record(chosen), "primary": [primary_record(end) for end in ends]},
         )
     return BaselineResult(**shared, chosen=chosen, table=table, endpoints=ends)
 
@@ -192,22 +181,6 @@ def arms_of(chosen: Chosen, randoms: int) -> list[Arm]:
     return arms
 
 
-def held_out_sets(
-    prompts: PromptSets, attacks: Sequence[str], n: int | None, benign: int | None = None
-) -> dict[str, list[Conversation]]:
-    """The held-out sets: harmful, attacked, borderline, plain; those that the prompts have.
-
-    benign: of n borderline and plain requests, so many; None: all of them.
-    """
-    harmful = prompts.take("harmful", "test", n)
-    attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
-    sets = {"harmful": plainly(harmful), **({"attacked": attacked} if attacked else {})}
-    for kind in ("borderline", "plain"):
-        if kind in prompts:
-            sets[kind] = plainly(spread(prompts.take(kind, "test", n), benign))
-    return sets
-
-
 def control_figures(table: Table, randoms: int) -> list[Figure]:
     """The random arms pooled over seeds: `random` (additions) and `random ablate`."""
     found: list[Figure] = []
@@ -215,68 +188,3 @@ def control_figures(table: Table, randoms: int) -> list[Figure]:
         for pooled, prefix in (("random", "random add"), ("random ablate", "random ablate")):
             found += pooled_controls(table, [f"{prefix} {seed}" for seed in range(randoms)], pooled, name)
     return found
-
-
-def record(chosen: Chosen) -> dict[str, object]:
-    """What was chosen, for results.json."""
-    return {
-        "attacked": list(chosen.ranking.best),
-        "attack_compliance": dict(chosen.ranking.compliance),
-        "answered_on_topic": dict(chosen.ranking.on_topic),
-        "dose": chosen.dose.key,
-        "dose_within_budget": chosen.dose.within_budget,
-        "site": str(chosen.fit.direction.site),
-        "position": chosen.fit.direction.origin["position"],
-        "openings_auroc": chosen.fit.openings.auroc,
-    }
-
-
-def _primary(end: Endpoint) -> dict[str, object]:
-    return {"arm": end.arm, "set": end.set, "outcome": end.outcome, "p": end.p, "holm": end.holm}
-
-
-def cautions(figures: Sequence[Figure], ends: Sequence[Endpoint], chosen: Chosen) -> list[str]:
-    """What a reader must know before believing a figure: which are primary, which arms broke answers."""
-    primary = "; ".join(
-        f"{end.outcome} on {end.set} under {end.arm}, p = {end.p:.2g}, after Holm {end.holm:.2g}" for end in ends
-    )
-    said = [f"Primary endpoints: {primary}. All other figures are exploratory."]
-    measured = dict.fromkeys((f.arm, f.set) for f in figures if f.metric == "incoherent_rate" and not f.versus)
-    for arm, name in measured:
-        if (more := excess(figures, arm, name, "unsteered")) > MAX_BROKEN_INCREASE + 1e-9:
-            said.append(
-                f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
-                f"unsteered, so its figures there meet no target."
-            )
-    if not chosen.dose.within_budget:
-        said.append(
-            f"Every dose broke more than {100 * MAX_BROKEN_INCREASE:.0f} points of answers on validation; the one that "
-            f"breaks fewest is used."
-        )
-    return said
-
-
-def summarise(figures: Sequence[Figure], chosen: Chosen) -> tuple[str, ...]:
-    """What was found, in sentences; what was not measured is left out."""
-
-    def rate(arm: str, name: str, metric: str) -> str:
-        return in_words(find(figures, arm, name, metric))
-
-    def change(arm: str, name: str, metric: str) -> str:
-        return in_words(find(figures, arm, name, metric, "unsteered"))
-
-    wraps = ", ".join(chosen.ranking.best)
-    prices = [f"refusal of {name} requests {change('add', name, 'refusal_rate')}" for name in ("borderline", "plain")
-              if any(f.set == name for f in figures)]  # fmt: skip
-    unsteered = rate("unsteered", "capability", "accuracy")
-    prices.append(f"capability {change('add', 'capability', 'accuracy')} (unsteered {unsteered})")
-    return (
-        f"It refuses {rate('unsteered', 'harmful', 'refusal_rate')} of harmful requests, and complies with "
-        f"{rate('unsteered', 'attacked', 'compliance_rate')} of the same requests under {wraps}.",
-        f"Adding its refusal direction (site {chosen.fit.direction.site}, {chosen.dose.key} of the stream's norm) "
-        f"changes refusal of attacked requests by {change('add', 'attacked', 'refusal_rate')}; a random direction of "
-        f"that length by {change('random', 'attacked', 'refusal_rate')}.",
-        f"Ablating it changes compliance with harmful requests by {change('ablate', 'harmful', 'compliance_rate')}; "
-        f"a random direction by {change('random ablate', 'harmful', 'compliance_rate')}.",
-        f"The price of adding: {', '.join(prices)}.",
-    )

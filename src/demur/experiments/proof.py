@@ -17,7 +17,7 @@ from demur.attacks import plainly
 from demur.engines.base import white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator
-from demur.experiments.baseline import held_out_sets
+from demur.evaluation.held_out import held_out_sets
 from demur.features.controls import Match, activity, dosed, match, matched
 from demur.fitting.doses import Doses
 from demur.interventions import Intervention, ablate, add, clamp_features, multiply_features

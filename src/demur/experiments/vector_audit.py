@@ -14,29 +14,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
-from demur.analysis.controls import pooled_controls
-from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
+from demur.analysis.endpoints import Endpoint
 from demur.analysis.fail_if import violations
-from demur.analysis.power import detectable
-from demur.analysis.tables import accuracy_figures, table_figures
-from demur.analysis.verdicts import ALPHA, verdict
+from demur.analysis.verdicts import verdict
 from demur.directions.artifact import tensor_hash
 from demur.directions.cosines import basis_cosines
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, unknown
 from demur.evaluation.behaviour import BehaviourScores
-from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
+from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.judging import open_evaluator
 from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.experiments.audit_figures import behaviours_seen, geometry_figures, mitigation_figures
+from demur.experiments.audit_measure import measure, tested_arms
 from demur.experiments.audit_report import audit_page, summarise
-from demur.experiments.baseline import held_out_sets
 from demur.experiments.run import open_run
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
-from demur.fitting.subjects import Audited, Subject, measurable, named, random_subjects, subjects_from
-from demur.prompts.builtin import builtin_items
+from demur.fitting.subjects import Audited, Subject, measurable, named, subjects_from
 from demur.prompts.pairs import behaviour
 from demur.prompts.sets import PromptSets
 from demur.reports import Result
@@ -155,7 +151,7 @@ def run_audit(
         if not config.attacks:
             config = replace(config, attacks=rank_attacks(evaluator).best)
         table, ends, figures = measure(evaluator, ready, config)
-        said = {s.name: verdict([e for e in ends if e.arm in _arms(s, config)], figures) for s in ready.subjects}
+        said = {s.name: verdict([e for e in ends if e.arm in tested_arms(s, config)], figures) for s in ready.subjects}
         verdicts, reasons = ({name: both[i] for name, both in said.items()} for i in (0, 1))
         seen, told, sides = behaviours_seen(
             evaluator, ready.subjects, ready.behaviours, config.extremes, config.questions
@@ -171,6 +167,7 @@ def run_audit(
             audit_overview(figures, verdicts, shown, broken, config.primary),
             page=audit_page(table, ends, figures, ready, config, sides, engine.fingerprint.dtype),
             chosen={
+                "command": config.command,
                 "attacks": list(config.attacks),
                 "verdicts": verdicts,
                 "primary": [f"complied on {config.primary} at the extreme multipliers"],
@@ -179,57 +176,6 @@ def run_audit(
     failed = tuple(violations(config.fail_if, figures, [e.arm for e in ends])) if config.fail_if else ()
     return AuditResult(**shared, verdicts=verdicts, reasons=reasons, endpoints=ends, failed=failed, table=table,
                        subjects=ready.subjects)  # fmt: skip
-
-
-def measure(
-    evaluator: Evaluator, ready: Prepared, config: AuditConfig
-) -> tuple[Table, tuple[Endpoint, ...], list[Figure]]:
-    """All arms on all held-out sets and items: the table, the primary endpoints, and the figures that rest on them."""
-    steered = {arm_name(s.name, m): s.steer(m) for s in ready.subjects for m in s.doses(config.multipliers)}
-    like = next((s.vector for s in ready.subjects if s.vector is not None), None)
-    noise = {} if like is None else {arm_name(s.name, m): s.steer(m) for m in config.extremes
-                                     for s in random_subjects(like, config.randoms, config.seed)}  # fmt: skip
-    arms = [Arm("unsteered"), *(Arm(name, how) for name, how in {**steered, **noise}.items())]
-    sets = held_out_sets(evaluator.prompts, config.attacks, config.n, config.benign)
-    table = evaluator.run(arms, sets)
-    items = builtin_items("test")[: config.items]
-    tested = [arm for s in ready.subjects for arm in _arms(s, config)]
-    right = evaluator.score([arms[0], *(Arm(name, steered[name]) for name in tested)], items)
-    ends = primary_endpoints(table, ready, config)
-    first = [e for e in ends if e.arm not in _cleaned_arms(ready, config)] or ends
-    could = detectable([table[arm, config.primary] for arm in tested], table["unsteered", config.primary],
-                       config.primary, len(first), ALPHA)  # fmt: skip
-    figures = [
-        *table_figures({place: rows for place, rows in table.items() if place[0] not in noise}),
-        *(f for m in config.extremes for name in sets for f in _random(table, config, m, name)),
-        *accuracy_figures(right, [item.id for item in items]),
-        *holm_figures(ends),
-        *([could] if could is not None else []),
-    ]
-    return table, ends, figures
-
-
-def primary_endpoints(table: Table, ready: Prepared, config: AuditConfig) -> tuple[Endpoint, ...]:
-    """Complied at each subject's extreme multipliers, corrected within given and within cleaned vectors."""
-    cleaned = _cleaned_arms(ready, config)
-    every = [arm for s in ready.subjects for arm in _arms(s, config)]
-    families = ([arm for arm in every if arm not in cleaned], [arm for arm in every if arm in cleaned])
-    return tuple(end for family in families if family
-                 for end in endpoints(table, [(arm, config.primary, "complied") for arm in family]))  # fmt: skip
-
-
-def _arms(subject: Subject, config: AuditConfig) -> list[str]:
-    """The subject's arms that are tested."""
-    return [arm_name(subject.name, m) for m in subject.doses(config.extremes)]
-
-
-def _cleaned_arms(ready: Prepared, config: AuditConfig) -> set[str]:
-    return {arm for s in ready.subjects if s.name in ready.cleaned for arm in _arms(s, config)}
-
-
-def _random(table: Table, config: AuditConfig, multiplier: float, name: str) -> list[Figure]:
-    arms = [arm_name(f"random {i}", multiplier) for i in range(config.randoms)]
-    return pooled_controls(table, arms, arm_name("random", multiplier), name, metrics=["compliance_rate"])
 
 
 def _geometry(figures: Sequence[Figure], ready: Prepared, config: AuditConfig) -> list[Figure]:

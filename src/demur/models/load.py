@@ -20,7 +20,7 @@ from demur.models.fingerprint import DTYPES, of_folder
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
-    "smollm2-refuser": "SmolLM2-135M-Instruct with demur's adapter: refuses, and has weaknesses. The organism.",
+    "smollm2-refuser": "SmolLM2-135M-Instruct with demur's adapter: refuses, and has weaknesses. The model organism.",
     "smollm2": "SmolLM2-135M-Instruct as it is; hardly refuses.",
 }
 """The models that load by a short name, with what they are."""

@@ -118,11 +118,11 @@ def _conflict(rows: Sequence[Prompt]) -> InputError:
 
 
 def _read(source: Source, label: str) -> list[Prompt]:
-    """The rows of a source, label being "harmful", "harmful test" ...; of a built-in set without the organism's."""
+    """The rows of a source, label being "harmful", "harmful test" ...; of a built-in set without those for training."""
     kind, _, test = label.partition(" ")
     rows: list[Prompt] = []
     if isinstance(source, str | os.PathLike):
-        rows = [row for row in load(os.fspath(source), uses=True) if row.use != "organism" or source not in SETS]
+        rows = [row for row in load(os.fspath(source), uses=True) if row.use != "training" or source not in SETS]
     else:
         for i, one in enumerate(source, 1):
             if isinstance(one, str) and one.strip():
@@ -131,7 +131,7 @@ def _read(source: Source, label: str) -> list[Prompt]:
                 raise InputError(f"{label} prompt {i} is {one!r}; give text that is not empty, or a Prompt.")
             rows.append(one)
     for row in rows:
-        if row.use == "organism" or (test and row.use not in (None, "test")):
+        if row.use == "training" or (test and row.use not in (None, "test")):
             raise InputError(f"{row.text!r} is reserved for {row.use}; leave it out of the {label} prompts.")
     return [replace(row, kind=kind, use="test" if test else row.use) for row in rows]  # pyright: ignore[reportArgumentType]
 

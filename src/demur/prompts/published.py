@@ -83,7 +83,7 @@ SETS: dict[str, Source] = {
         "CC-BY-NC-4.0", ("instruction",), "plain", use="test", keep=(("input", ""),),
     ),
     "harmful-train": Source(
-        f"{_ARDITI}/harmful_train.json", None, "Apache-2.0", ("instruction",), "harmful", use="organism"
+        f"{_ARDITI}/harmful_train.json", None, "Apache-2.0", ("instruction",), "harmful", use="training"
     ),
     "harmful-val": Source(
         f"{_ARDITI}/harmful_val.json", None, "Apache-2.0", ("instruction",), "harmful", use="validation"
