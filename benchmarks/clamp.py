@@ -62,9 +62,9 @@ def measure(n_pairs: int = 9, n_prompts: int = 96) -> list[Figure]:
     # As users clamp: a feature set, on all tokens but the first; at one site, and spread over three.
     one, three = ({Site(19, "post"): sae}, {s.site: s for s in map(load_sae, bundled_saes(MODEL)) if s.site})
     arms = {
-        "jumprelu": clamp_features(of(one, latents), one, VALUE),
-        "jumprelu, 3 sites": clamp_features(of(three, latents), three, VALUE),
-        "topk": clamp_features(of(kept := {site: topk_of(s) for site, s in one.items()}, latents), kept, VALUE),
+        "jumprelu": clamp_features(of(one, latents), VALUE, saes=one),
+        "jumprelu, 3 sites": clamp_features(of(three, latents), VALUE, saes=three),
+        "topk": clamp_features(of(kept := {site: topk_of(s) for site, s in one.items()}, latents), VALUE, saes=kept),
     }
     ours(engine, conversations[:32], True, NEW)
     figures: list[Figure] = []
