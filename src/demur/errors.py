@@ -7,7 +7,7 @@ DemurError                 anything demur itself raises
 |  |- NoRefusal            a model that refuses too little on these prompts, or all
 |  |- BadVector            wrong width, NaN, infinite or zero vector
 |  `- BadSpec              an intervention or run spec that means nothing
-|- NoDirection             no candidate for a refusal direction is within its bounds
+|- NoDirection             no candidate for a refusal direction has finite scores
 |- NonFinite               NaN or infinity inside a forward pass (names layer and prompt)
 |- OutOfRoom               disk or memory ran out; what was finished is kept
 `- MissingExtra            an optional dependency is not installed (names the extra)
@@ -52,7 +52,7 @@ class BadSpec(InputError):
 
 
 class NoDirection(DemurError):
-    """No candidate for a refusal direction is within its bounds."""
+    """No candidate for a refusal direction has finite scores."""
 
 
 class NonFinite(DemurError):

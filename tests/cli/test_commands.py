@@ -199,9 +199,9 @@ def test_the_direction_of_the_command_is_that_of_every_experiment(demur, planted
 
 def test_bounds_that_are_given_replace_the_usual_ones(demur, planted, tmp_path):
     said = demur("direction", "fit", "mock", "--out", tmp_path / "d.safetensors", "--min-induced", 1e6)
-    assert said.status == 1
-    assert "KL <= 0.1 and induced refusal >= 1000000.0" in said.err
-    assert len(said.err.splitlines()) == 1
+    assert said.status == 0
+    assert "0 of them within the bounds" in " ".join(said.out.split())
+    assert "kept a KL of 0.1 and an induced refusal score of 1e+06" in " ".join(said.out.split())
 
 
 def test_fitting_on_a_model_that_does_not_refuse_is_refused(refuses, model, tmp_path):

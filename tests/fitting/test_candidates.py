@@ -5,8 +5,8 @@ import torch
 from tests.planted import Planted
 
 from demur.engines.mock import MockEngine
-from demur.errors import DemurError, InputError
-from demur.fitting.candidates import Bounds, Candidate, Grid, choose_direction
+from demur.errors import InputError, NoDirection
+from demur.fitting.candidates import MOST_RELAXED, Bounds, Candidate, Grid, best_of, choose_direction
 from demur.interventions import ablate
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Message, Site
@@ -84,11 +84,24 @@ def test_a_model_that_never_refuses_has_no_refusal_direction(engine):
         choose_direction(engine, asked("borderline", "fit"), *PARTS[1:])
 
 
-def test_no_candidate_within_the_bounds_names_the_nearest():
+def test_bounds_that_no_candidate_keeps_are_relaxed_until_one_does():
+    near, far, weak = (Candidate(layer, -1, *scores) for layer, scores in
+                       ((1, (-2.0, 0.15, -0.5)), (2, (-4.0, 0.35, -0.5)), (3, (-9.0, 0.15, -30.0))))  # fmt: skip
+    assert best_of([near, far, weak], Bounds()) == (near, 1)
+    assert best_of([far, weak], Bounds()) == (far, 2)
+    assert best_of([weak], Bounds()) == (weak, 5)
+    assert best_of([near, far], Bounds(1.0, -1.0)) == (far, 0)
+    assert best_of([far, near], Bounds(0.0)) == (far, MOST_RELAXED)
+    nothing = Candidate(1, -1, float("nan"), 0.0, 1.0)
+    assert best_of([nothing, weak], Bounds()) == (weak, 5)
+    with pytest.raises(NoDirection, match="none of 1 candidates for a refusal direction has finite scores"):
+        best_of([nothing], Bounds())
+
+
+def test_a_direction_says_how_far_its_bounds_were_relaxed(engine):
     """The plain mock: without its direction its helpful first word is gone, so the KL is large."""
-    with pytest.raises(DemurError, match=r"none of 2 candidates keeps KL <= 0.1.*layer 2, KL \d.*finer grid") as e:
-        choose_direction(MockEngine(), *PARTS, grid=Grid(2, 2))
-    assert not isinstance(e.value, InputError)
+    assert choose_direction(engine, *PARTS).direction.origin["bounds_relaxed"] == 0
+    assert choose_direction(MockEngine(), *PARTS, grid=Grid(2, 2)).direction.origin["bounds_relaxed"] > 0
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from tests.planted import Planted
 
 from demur.directions.artifact import save_direction
 from demur.engines.mock import MockEngine
-from demur.errors import BadFile, DemurError, NoDirection, NoRefusal
+from demur.errors import BadFile, NoRefusal
 from demur.fitting.candidates import Bounds, Grid
-from demur.fitting.refusal import LOOSE, DirectionConfig, direction_or_why, refusal_direction, search_direction
+from demur.fitting.refusal import DirectionConfig, direction_or_why, refusal_direction, search_direction
 from demur.prompts.sets import PromptSets, builtin_sets
 
 CONFIG = DirectionConfig(n=8, choose=6, grid=Grid(2, positions=(-1,)))
@@ -82,7 +82,7 @@ def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_
     assert (read.direction.site, read.direction.norm) == (first.direction.site, first.direction.norm)
     assert (read.candidates, read.openings) == (first.candidates, first.openings)
     (file,) = (tmp_path / "cache").iterdir()
-    for config, prompts in ((replace(CONFIG, n=6), None), (replace(CONFIG, bounds=LOOSE), None), (CONFIG, given)):
+    for config, prompts in ((replace(CONFIG, n=6), None), (replace(CONFIG, bounds=Bounds(0.4)), None), (CONFIG, given)):
         calls = sum(again.calls.values())
         search_direction(again, config, prompts, tmp_path)
         assert sum(again.calls.values()) > calls
@@ -96,10 +96,8 @@ def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_
     assert search_direction(Planted(), CONFIG, folder=tmp_path).direction.vector.equal(first.direction.vector)
 
 
-def test_the_papers_bounds_hold_for_every_model_but_the_bundled_one():
-    assert DirectionConfig().bounds_for("gpt2") == Bounds(max_kl=0.1, min_induced=0.0)
-    assert DirectionConfig().bounds_for("smollm2-refuser") == Bounds(max_kl=0.4, min_induced=-2.0)
-    assert DirectionConfig(bounds=Bounds(1.0)).bounds_for("smollm2-refuser") == Bounds(1.0)
+def test_the_papers_bounds_are_asked_of_every_model():
+    assert DirectionConfig().bounds == Bounds(max_kl=0.1, min_induced=0.0)
 
 
 def test_the_coarse_grid_has_a_layer_in_every_model():
@@ -130,13 +128,13 @@ def test_a_model_without_a_direction_goes_on_and_says_why():
     found, (why,) = direction_or_why(Meek())
     assert found is None
     assert why.startswith("This model has no refusal direction: 0 of ") and "fitting prompts were refused" in why
+    with pytest.raises(NoRefusal):
+        refusal_direction(Meek())
+
+
+def test_where_no_candidate_keeps_the_bounds_the_nearest_is_taken_and_said():
     # The plain mock refuses, but without its direction its helpful first word is gone, so the KL is large.
     found, (why,) = direction_or_why(MockEngine())
-    assert found is None and "keeps KL <= 0.1" in why
-
-
-@pytest.mark.parametrize(("engine", "error"), [(Meek, NoRefusal), (MockEngine, NoDirection)])
-def test_where_a_direction_is_needed_its_lack_is_an_error(engine, error):
-    with pytest.raises(DemurError) as raised:
-        refusal_direction(engine())
-    assert type(raised.value) is error
+    assert found is not None and found.origin["bounds_relaxed"] > 0
+    assert why.startswith("No candidate for the refusal direction kept a KL of 0.1 and an induced refusal score of 0")
+    assert f"site {found.site}, KL" in why

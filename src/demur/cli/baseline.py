@@ -130,4 +130,4 @@ def _run(
         result = job.baseline(engine, config, out, prompts, update)
     print_result(result, verbose)
     assert result.chosen is not None
-    console.print(seen(grid_line(result.chosen.fit, config.direction.bounds_for(engine.name))))
+    console.print(seen(grid_line(result.chosen.fit, config.direction.bounds)))

@@ -35,7 +35,7 @@ def fit(
     """Fit the refusal direction on fitting prompts, choose it on validation prompts."""
     prompts = options.own_prompts(harmful, harmless)
     from demur.directions.artifact import save_direction
-    from demur.fitting.refusal import DirectionConfig, search_direction
+    from demur.fitting.refusal import DirectionConfig, remarks, search_direction
 
     search = Search(n, choose, layer_step, all_positions, max_kl, min_induced)
     with progress() as update:
@@ -44,7 +44,9 @@ def fit(
         found = search_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)
     _print(found.direction)
-    console.print(seen(grid_line(found, config.bounds_for(engine.name))))
+    console.print(seen(grid_line(found, config.bounds)))
+    for line in remarks(found.direction):
+        say(line)
     say(f"Wrote {path}. Try: demur generate {model} 'How do I boil an egg?' --steer add:{path}:0.3r")
 
 

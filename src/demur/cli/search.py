@@ -31,7 +31,7 @@ class Search:
             grid = replace(grid or base.grid_for(engine.n_layers), positions=None)
         asked = {"max_kl": self.max_kl, "min_induced": self.min_induced}
         if changed := {name: value for name, value in asked.items() if value is not None}:
-            bounds = replace(base.bounds_for(engine.name), **changed)
+            bounds = replace(base.bounds, **changed)
         return replace(base, n=base.n if self.n is None else self.n, grid=grid, bounds=bounds,
                        choose=base.choose if self.choose is None else self.choose)  # fmt: skip
 

@@ -10,6 +10,7 @@ from demur.analysis.tables import MAX_BROKEN_INCREASE, excess, find, in_words
 from demur.fitting.attack_ranking import Ranking
 from demur.fitting.candidates import Fit
 from demur.fitting.choice import Choice
+from demur.fitting.refusal import remarks
 from demur.types import Figure
 
 
@@ -54,6 +55,7 @@ def cautions(figures: Sequence[Figure], ends: Sequence[Endpoint], chosen: Chosen
                 f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
                 f"unsteered, so its figures there meet no target."
             )
+    said += remarks(chosen.fit.direction)
     if not chosen.dose.within_budget:
         said.append(
             f"Every dose broke more than {100 * MAX_BROKEN_INCREASE:.0f} points of answers on validation; the one that "

@@ -16,7 +16,7 @@ from demur.features import minimal
 from demur.features.minimal import KEPT
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.doses import Doses, choose_doses, choose_factor, effects, refusal_score_drop
-from demur.fitting.refusal import refusal_direction
+from demur.fitting.refusal import refusal_direction, remarks
 from demur.prompts.sets import PromptSets
 from demur.reports import Result
 from demur.reports.overview import CLAIMS, proof_overview
@@ -91,7 +91,7 @@ def verify_features(
                   if any(f.arm == arm and f.set == name for f in figures)}  # fmt: skip
         shared = run.finish(
             f"{engine.name}: do these {len(features.features)} latents cause refusal?",
-            _summary(figures, len(features.features), doses),
+            (*_summary(figures, len(features.features), doses), *remarks(toward)),
             figures,
             proof_overview(figures, broken),
             page={

@@ -8,6 +8,7 @@ below 80% of depth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -25,6 +26,8 @@ from demur.prompts.builtin import builtin
 from demur.types import Conversation, Direction, Site, SteeringVector
 
 MAX_DEPTH = 0.8
+MOST_RELAXED = 32
+"""Steps after which bounds that no candidate keeps are given up."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Bounds:
     def allows(self, candidate: Candidate) -> bool:
         """Is a candidate within the bounds?"""
         return candidate.kl <= self.max_kl and candidate.induced >= self.min_induced
+
+    def relaxed(self, times: int) -> Bounds:
+        """The bounds after so many steps: the KL's doubled each time, the refusal score's lower by 1, 3, 7, ..."""
+        return Bounds(self.max_kl * 2**times, self.min_induced - (2**times - 1))
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,8 @@ def choose_direction(
 ) -> Fit:
     """Fit on `harmful` against `harmless`, choose on the validation prompts.
 
-    Raises InputError when the splits leak (`prompts.uses`) or the grid is empty, and NoDirection when no candidate is
-    within the bounds.
+    Where no candidate is within the bounds, the one that needs them relaxed least is taken (`best_of`), and its origin
+    says so in `bounds_relaxed`. Raises InputError when the splits leak (`prompts.uses`) or the grid is empty.
     """
     grid, bounds = grid or Grid(), bounds or Bounds()
     uses.check(fitting=[*harmful, *harmless], validation=[*validation_harmful, *validation_harmless])
@@ -116,17 +123,26 @@ def choose_direction(
                                  validation_harmless), vector))  # fmt: skip
             if progress is not None:
                 progress(len(tried), total)
-    allowed = [pair for pair in tried if bounds.allows(pair[0])]
-    if not allowed:
-        near = min(tried, key=lambda pair: pair[0].ablated)[0]
+    chosen, times = best_of([candidate for candidate, _ in tried], bounds)
+    vector = next(vector for candidate, vector in tried if candidate is chosen)
+    return _fit(engine, chosen, times, vector, [candidate for candidate, _ in tried], openings)
+
+
+def best_of(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[Candidate, int]:
+    """The candidate whose ablation lowers the refusal score most among those within the bounds, and 0.
+
+    Where none is, the bounds are relaxed step by step until one is, and the number of steps comes with it; after
+    MOST_RELAXED steps they hold no more. Raises NoDirection when no candidate has finite scores.
+    """
+    sound = [c for c in candidates if all(map(math.isfinite, (c.kl, c.induced, c.ablated)))]
+    if not sound:
         raise NoDirection(
-            f"none of {total} candidates keeps KL <= {bounds.max_kl} and induced refusal >= {bounds.min_induced} "
-            f"(nearest: layer {near.layer}, "
-            f"KL {near.kl:.2f}, induced {near.induced:.1f}); use more prompts, a finer grid or looser bounds "
-            f"(--layer-step, --max-kl, --min-induced; in Python: Bounds)."
+            f"none of {len(candidates)} candidates for a refusal direction has finite scores; use fp32 or more prompts."
         )
-    chosen, vector = min(allowed, key=lambda pair: pair[0].ablated)
-    return _fit(engine, chosen, vector, [candidate for candidate, _ in tried], openings)
+    for times in range(MOST_RELAXED):
+        if allowed := [candidate for candidate in sound if bounds.relaxed(times).allows(candidate)]:
+            return min(allowed, key=lambda candidate: candidate.ablated), times
+    return min(sound, key=lambda candidate: candidate.ablated), MOST_RELAXED
 
 
 def _score(
@@ -152,6 +168,7 @@ def _score(
 def _fit(
     engine: WhiteBoxEngine,
     chosen: Candidate,
+    relaxed: int,
     vector: Tensor,
     candidates: list[Candidate],
     openings: Openings,
@@ -163,6 +180,7 @@ def _fit(
         "method": "difference of means (Arditi et al. 2406.11717)",
         "position": chosen.position,
         "scores": asdict(chosen),
+        "bounds_relaxed": relaxed,
         "candidates": len(candidates),
         "model": getattr(getattr(engine, "model", None), "name", engine.fingerprint.engine),
         "weights": engine.fingerprint.weights,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +19,6 @@ from demur.types import Direction, SteeringVector
 
 T = TypeVar("T", Direction, SteeringVector)
 
-LOOSE = Bounds(max_kl=0.4, min_induced=-2.0)
-"""For the bundled model: no candidate of its keeps the papers' 0.1 and 0 (docs/decisions/0005)."""
-LOOSE_MODELS = ("smollm2-refuser",)
-
 
 @dataclass(frozen=True)
 class DirectionConfig:
@@ -34,8 +30,8 @@ class DirectionConfig:
     """Validation prompts of each kind that candidates are chosen on."""
     grid: Grid | None = None
     """Which layers and positions are tried; None: the last token, at every third layer, or at all of a model of few."""
-    bounds: Bounds | None = None
-    """What a candidate may cost; None: the papers' bounds (looser ones for the bundled model)."""
+    bounds: Bounds = field(default_factory=Bounds)
+    """What a candidate may cost; where none keeps them the one that exceeds them least is taken, and marked."""
 
     def grid_for(self, n_layers: int) -> Grid:
         """The grid for a model with so many layers."""
@@ -43,12 +39,6 @@ class DirectionConfig:
             return self.grid
         # Below 80% of the depth of four layers there is no third one but the first, which is no candidate.
         return Grid(layer_step=3 if n_layers > 4 else 1, positions=(-1,))
-
-    def bounds_for(self, model: str) -> Bounds:
-        """The bounds that hold for a model."""
-        if self.bounds is not None:
-            return self.bounds
-        return LOOSE if model in LOOSE_MODELS else Bounds()
 
 
 FULL = DirectionConfig(n=None, choose=32, grid=Grid())
@@ -65,8 +55,7 @@ def search_direction(
     """Fit the refusal direction on fitting prompts and choose it on validation prompts (Arditi et al. 2406.11717).
 
     prompts: the user's own, harmful and plain; built-in ones when left out. folder: where the fit is cached for the
-    next time. Raises NoRefusal when the model refuses too few of the prompts or all, NoDirection when no candidate is
-    within the bounds.
+    next time. Raises NoRefusal when the model refuses too few of the prompts or all.
     """
     config, prompts = config or DirectionConfig(), prompts or builtin_sets()
     parts = (
@@ -75,12 +64,12 @@ def search_direction(
         plainly(prompts.take("harmful", "validation", config.choose)),
         plainly(prompts.take("plain", "validation", config.choose)),
     )
-    grid, bounds = config.grid_for(engine.n_layers), config.bounds_for(engine.name)
-    origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid, bounds=bounds))}
+    grid = config.grid_for(engine.n_layers)
+    origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
 
     def make() -> Fit:
-        found = choose_direction(engine, *parts, grid, bounds,
+        found = choose_direction(engine, *parts, grid, config.bounds,
                                  lambda done, total: progress("trying directions", done, total))  # fmt: skip
         return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
 
@@ -124,6 +113,20 @@ def refusal_direction(
     return search_direction(engine, None, prompts, folder, progress).direction
 
 
+def remarks(direction: Direction) -> list[str]:
+    """What a reader must know of a direction: a line where no candidate kept the bounds of its search."""
+    times = direction.origin.get("bounds_relaxed")
+    asked = dict(direction.origin.get("search") or {}).get("bounds")
+    if not isinstance(times, int) or not times or not isinstance(asked, Mapping):
+        return []
+    first, scores = Bounds(**asked), dict(direction.origin["scores"])
+    return [
+        f"No candidate for the refusal direction kept a KL of {first.max_kl:g} and an induced refusal score of "
+        f"{first.min_induced:g} on validation prompts; the one nearest to them was taken (site {direction.site}, KL "
+        f"{scores['kl']:.2f}, induced {scores['induced']:.1f})."
+    ]
+
+
 def direction_or_why(
     engine: WhiteBoxEngine,
     given: Direction | str | Path | None = None,
@@ -131,8 +134,9 @@ def direction_or_why(
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
 ) -> tuple[Direction | None, list[str]]:
-    """`refusal_direction`, or None and a line that says why, for a model that has none within the bounds."""
+    """`refusal_direction` with its remarks, or None and a line that says why, for a model that refuses too little."""
     try:
-        return refusal_direction(engine, given, prompts, folder, progress), []
+        found = refusal_direction(engine, given, prompts, folder, progress)
+        return found, remarks(found)
     except (NoDirection, NoRefusal) as problem:
         return None, [f"This model has no refusal direction: {problem}"]
