@@ -256,6 +256,9 @@ def test_an_engine_that_shows_nothing_of_itself_is_no_white_box():
 
         name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
 
+        def check(self, intervention):
+            return None
+
         def generate(self, requests, decoding):
             return []
 

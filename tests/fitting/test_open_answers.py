@@ -118,6 +118,9 @@ def test_only_an_engine_that_reads_text_can(arms):
 
         name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
 
+        def check(self, intervention):
+            return None
+
         def generate(self, requests, decoding):
             raise AssertionError("it was asked before it was looked at")
 

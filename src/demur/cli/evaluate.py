@@ -56,7 +56,5 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
     with progress(journaled(out)) as update:
         engine = opened(asked["model"], asked["dtype"], update)
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
-        if steer is not None:
-            engine.check(steer)
         result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
     print_result(result, verbose)

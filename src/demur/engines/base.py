@@ -94,6 +94,10 @@ class Engine(Protocol):
         """Width of the residual stream."""
         ...
 
+    def check(self, intervention: Intervention | None) -> None:
+        """UnknownName or BadVector unless the intervention fits the model; before any work."""
+        ...
+
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> list[Generation]:
         """Answers in the order of the requests. Rows may have different interventions."""
         ...

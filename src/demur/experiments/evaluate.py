@@ -64,6 +64,7 @@ def evaluate(
     prompts, for `out` with another evaluation's results, and when a resumed evaluation's model or inputs changed.
     """
     config = config or EvaluateConfig()
+    engine.check(steer)
     rows, name = _rows(prompts, config)
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
     wraps = {attack: get(attack) for attack in dict.fromkeys(["plain", *config.attacks])}

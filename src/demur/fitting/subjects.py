@@ -150,6 +150,7 @@ def _read(engine: WhiteBoxEngine, name: str, what: Audited) -> Subject | Steerin
     if isinstance(what, Direction):
         what = SteeringVector({what.site: what.vector}, {what.site: what.norm}, what.origin)
     if not isinstance(what, SteeringVector):
+        engine.check(what)
         return as_it_is(name, what)
     check_fits(what, engine.d_model, engine.n_layers, engine.name)
     return what
