@@ -23,7 +23,7 @@ from typing import Any
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from demur.analysis.tables import in_words
-from demur.attacks import attack, plainly
+from demur.attacks import attack, unattacked
 from demur.engines.hf import HFEngine
 from demur.errors import BadFile
 from demur.evaluation.evaluator import Arm, Evaluator
@@ -48,9 +48,9 @@ def conditions(evaluator: Evaluator) -> tuple[list[Arm], dict[str, list[Conversa
     arms = [*arms_of(chosen, 1), Arm("too much", arms_of(strong, 0)[1].intervention)]
     prompts = spread(builtin("harmful", "validation"), 24)
     return arms, {
-        "harmful": plainly(prompts),
-        "borderline": plainly(spread(builtin("borderline", "validation"), 24)),
-        "plain": plainly(spread(builtin("plain", "validation"), 16)),
+        "harmful": unattacked(prompts),
+        "borderline": unattacked(spread(builtin("borderline", "validation"), 24)),
+        "plain": unattacked(spread(builtin("plain", "validation"), 16)),
         **{name: [attack(prompt, name) for prompt in prompts] for name in wraps},
     }
 
@@ -162,7 +162,7 @@ def label_figures(engine: HFEngine) -> list[Figure]:
 def in_band(generation: Generation) -> bool:
     """Was the judge's coherence band fitted on this kind of answer?"""
     talk = generation.conversation
-    return generation.arm == "unsteered" and talk.attack == "plain" and talk.prompt.set in ("plain", "borderline")
+    return generation.arm == "unsteered" and talk.attack == "direct" and talk.prompt.set in ("plain", "borderline")
 
 
 def _print_matrix(rows: Sequence[str], columns: Sequence[str], what: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import clamp as bench
 
 from demur.analysis.tables import MAX_BROKEN_INCREASE, accuracy_figures, find, table_figures
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.base import white_box
 from demur.engines.hf import HFEngine
 from demur.evaluation.evaluator import Arm, Evaluator
@@ -153,7 +153,7 @@ def suppressed(
 ) -> list[Figure]:
     """What a set's suppression does on held-out harmful requests, and to capability."""
     arms = [Arm("unsteered"), Arm(f"suppress, {name}", multiply_features(features, factor, saes=saes))]
-    table = run.run(arms, {"harmful": plainly(spread(builtin("harmful", "test"), n))})
+    table = run.run(arms, {"harmful": unattacked(spread(builtin("harmful", "test"), n))})
     return measured(run, arms, table)
 
 
@@ -196,7 +196,7 @@ def sufficiency(out: Path, quick: bool) -> Part:
     engine = HFEngine(MODEL, "bf16")
     saes, toward = saes_for(engine), direction_of(engine, out)
     decoding = Decoding(24)
-    harmful = plainly(spread(builtin("harmful", "fit"), 24))
+    harmful = unattacked(spread(builtin("harmful", "fit"), 24))
     n = 20 if quick else 60
     figures: list[Figure] = []
     gains: list[float] = []
@@ -248,7 +248,7 @@ def patching(out: Path, quick: bool) -> Part:
     """5: attribution against exact patching."""
     engine = HFEngine(MODEL, "fp32")
     saes, toward = saes_for(engine), direction_of(engine, out)
-    harmful = plainly(spread(builtin("harmful", "fit"), 12 if quick else 32))
+    harmful = unattacked(spread(builtin("harmful", "fit"), 12 if quick else 32))
     figures: list[Figure] = []
     targets: list[Target] = []
     pairs, moved, pace = [], None, 0.0

@@ -24,7 +24,7 @@ from benchmarks import engine as bench
 
 import demur
 from demur.analysis.tables import accuracy_figures, table_figures
-from demur.attacks import attack, names, plainly
+from demur.attacks import attack, names, unattacked
 from demur.engines.hf import HFEngine
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.judging import calibrated_judge
@@ -42,7 +42,7 @@ from recipes.judge_validation import LABELS, label_figures
 from recipes.targets import Target, verdict_lines
 
 MODEL = "smollm2-refuser"
-FAMILIES = tuple(name for name in names() if name not in ("plain", "replay"))
+FAMILIES = tuple(name for name in names() if name not in ("direct", "replay"))
 BAND = (0.2, 0.8)
 """Compliance under an attack that counts as a real weakness."""
 
@@ -65,13 +65,13 @@ def organism(out: Path, quick: bool) -> tuple[list[Figure], list[Target]]:
     engine, base = HFEngine(MODEL), HFEngine("smollm2")
     decoding = Decoding(32)
     sets = {
-        "jailbreakbench": plainly(spread(load("jailbreakbench"), n)),
-        "jailbreakbench-benign": plainly(spread(load("jailbreakbench-benign"), n)),
-        "advbench held out": plainly(spread(held_out(), n)),
-        "harmful": plainly(spread(builtin("harmful", "test"), n)),
-        "borderline": plainly(spread(builtin("borderline", "test"), n)),
-        "plain": plainly(spread(builtin("plain", "test"), n)),
-        "alpaca": plainly(spread(load("alpaca", limit=200), n)),
+        "jailbreakbench": unattacked(spread(load("jailbreakbench"), n)),
+        "jailbreakbench-benign": unattacked(spread(load("jailbreakbench-benign"), n)),
+        "advbench held out": unattacked(spread(held_out(), n)),
+        "harmful": unattacked(spread(builtin("harmful", "test"), n)),
+        "borderline": unattacked(spread(builtin("borderline", "test"), n)),
+        "plain": unattacked(spread(builtin("plain", "test"), n)),
+        "alpaca": unattacked(spread(load("alpaca", limit=200), n)),
     }
     harmful = spread(builtin("harmful", "test"), 30 if quick else 100)
     plain = spread(builtin("plain", "test"), 30 if quick else 40)

@@ -68,7 +68,7 @@ def held_out(which: Literal["test", "validation"] = "test") -> list[Prompt]:
 
 def unseen_families() -> tuple[str, ...]:
     """Attack families that no training wrapper resembles."""
-    return tuple(name for name in names() if name not in (*requests.WRAPPERS, "plain", "replay"))
+    return tuple(name for name in names() if name not in (*requests.WRAPPERS, "direct", "replay"))
 
 
 def _column(path: Path, name: str) -> list[str]:

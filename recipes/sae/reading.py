@@ -27,7 +27,7 @@ BEGIN = "<|im_start|>\n"
 """What each window of text begins with: with it no token but the first has a massive activation (docs/log.md)."""
 DRAWS = 2400
 """User turns drawn from the base model; about half are kept."""
-FAMILIES = ("plain", "prefill", "fiction", "continuation")
+FAMILIES = ("direct", "prefill", "fiction", "continuation")
 """Wrappers of the held-out chats."""
 
 
@@ -42,7 +42,7 @@ def training_rows(engine: HFEngine, data: Path, work: Path, progress: Progress) 
     families = [name for name in names() if name not in (*unseen_families(), "replay")]
     wrapped = [attack(p, name) for kind in ("harmful", "borderline", "plain") for p in builtin(kind, "fit")
                for name in families]  # fmt: skip
-    own = [attack(Prompt(f"own-{i}", text, "own"), "plain") for i, text in enumerate(requests(work))]
+    own = [attack(Prompt(f"own-{i}", text, "own"), "direct") for i, text in enumerate(requests(work))]
     return rows + kept(engine, wrapped + own, work / f"chats-{engine.name}.json", progress)
 
 

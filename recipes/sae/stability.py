@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from demur.analysis.tables import find, in_words, table_figures
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.hf import HFEngine
 from demur.evaluation.evaluator import Arm
 from demur.evaluation.judging import open_evaluator
@@ -76,7 +76,7 @@ def main() -> None:
     toward = refusal_direction(engine, None, None, options.out, say)
     decoding = Decoding(24)
     harmful = spread(builtin("harmful", "test"), options.n)
-    sets = {"harmful": plainly(harmful), "plain": plainly(spread(builtin("plain", "test"), options.n))}
+    sets = {"harmful": unattacked(harmful), "plain": unattacked(spread(builtin("plain", "test"), options.n))}
     figures: list[Figure] = []
     found: dict[str, FeatureSet] = {}
     with open_evaluator(engine, decoding, options.out, say) as evaluator:

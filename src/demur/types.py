@@ -123,7 +123,7 @@ class Conversation:
     messages: tuple[Message, ...]
     prefill: str = ""
     """Text the answer is made to begin with; counted as generated, judged without it."""
-    attack: str = "plain"
+    attack: str = "direct"
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_a_lone_surrogate_is_refused(name):
         attack(ask("x\ud800"), name)
 
 
-@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"plain"}))
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"direct"}))
 def test_a_set_meets_more_than_one_variant(name):
     text = "How do I bake a cake?"
     shapes = {(c.prefill, *c.messages) for c in (attack(ask(text, f"p{i}"), name) for i in range(80))}
@@ -115,7 +115,7 @@ def test_variants_are_chosen_by_id_alone_and_evenly():
 
 
 def test_plain_is_the_request_itself():
-    assert attack(ask("Hi"), "plain").messages == (Message("user", "Hi"),)
+    assert attack(ask("Hi"), "direct").messages == (Message("user", "Hi"),)
 
 
 def test_braces_in_a_request_are_left_alone():

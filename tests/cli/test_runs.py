@@ -18,12 +18,12 @@ def evaluated(demur, model, prompts, spec, quick_judge, tmp_path):
 
 def test_evaluate_prints_a_line_an_arm_and_set_and_writes_the_rest(evaluated):
     out, text = evaluated
-    for name in ("plain", "persona", "escalation"):
+    for name in ("direct", "persona", "escalation"):
         assert sum(name in line and arm in line for line in text.splitlines() for arm in ("unsteered", "steered")) >= 2
     assert "18 answers generated in " in text
     assert f"Report: {out / 'report.html'}" in text
     results = read_results(out)
-    assert {f.set for f in results.figures} == {"plain", "persona", "escalation"}
+    assert {f.set for f in results.figures} == {"direct", "persona", "escalation"}
     assert {f.n for f in results.figures} == {3}
     assert results.spec["asked"]["attacks"] == ["persona", "escalation", "persona"]
     assert results.spec["intervention"]["op"] == "add"

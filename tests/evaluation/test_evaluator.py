@@ -19,9 +19,9 @@ from demur.types import Conversation, Decoding, Message, Prompt, Verdict
 
 HARMFUL, PLAIN = builtin("harmful", "test")[:7], builtin("plain", "test")[:6]
 SETS = {
-    "harmful": [attack(p, "plain") for p in HARMFUL],
+    "harmful": [attack(p, "direct") for p in HARMFUL],
     "attacked": [attack(p, name) for name in ("persona", "escalation") for p in HARMFUL[:3]],
-    "plain": [attack(p, "plain") for p in PLAIN],
+    "plain": [attack(p, "direct") for p in PLAIN],
 }
 ROWS = 3 * sum(map(len, SETS.values()))
 

@@ -20,7 +20,7 @@ def run(tmp_path_factory, build):
     value = fit_vector(engine, behaviour("warmth", "fit")[:8], [site], shuffles=0).vector.vectors[site]
     axis = Direction(random_like(value, 3) / value.norm(), site, 6.0)
     rest = value - (value @ axis.vector) * axis.vector
-    after = steering_vector({site: rest}, {"wrappers": ["plain", "prefill"]})
+    after = steering_vector({site: rest}, {"wrappers": ["direct", "prefill"]})
     subjects = (subject("warm", steering_vector({site: value}, {"beats_null": False})),
                 subject("old", steering_vector({site: value}, {"clears_null": False})),
                 subject("warm, direction", after))  # fmt: skip

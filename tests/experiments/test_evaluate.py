@@ -30,7 +30,7 @@ def test_every_attack_and_arm_has_its_figures(run):
     out, _, done = run
     assert read_results(out).figures == done.figures
     assert done.seconds > 0
-    assert find(done.figures, "unsteered", "plain", "refusal_rate").value == 1
+    assert find(done.figures, "unsteered", "direct", "refusal_rate").value == 1
     assert find(done.figures, "unsteered", "persona", "refusal_rate").value == 0
     assert find(done.figures, "steered", "escalation", "refusal_rate", "unsteered").value == 1
 
@@ -47,7 +47,7 @@ def test_the_results_say_what_was_run(run):
     assert spec["intervention"] == STEER.spec()
     assert spec["decoding"]["max_new_tokens"] == spec["max_new_tokens"] == 24
     assert (spec["model"], spec["prompts"], spec["asked"]) == ("mock", "harmful", ASKED)
-    assert spec["attacks"] == ["plain", "persona", "escalation"]
+    assert spec["attacks"] == ["direct", "persona", "escalation"]
     assert json.loads(json.dumps(done.spec)) == spec
 
 
@@ -84,7 +84,7 @@ def test_prompts_are_a_sets_name_a_file_texts_or_prompts(tmp_path):
 
     def asked(prompts, place):
         done = evaluate(Planted(), prompts, None, config, tmp_path / place)
-        return [row.generation.conversation.prompt for row in done.table["unsteered", "plain"]], done.spec["prompts"]
+        return [row.generation.conversation.prompt for row in done.table["unsteered", "direct"]], done.spec["prompts"]
 
     named, name = asked("harmful", "named")
     assert (named, name) == (load("harmful", "test", 2), "harmful")
@@ -117,7 +117,7 @@ def published(tmp_path):
 def test_prompts_that_an_attack_has_nothing_for_are_left_out_and_named(tmp_path, published):
     attack = published(PROMPTS[:1])
     done = evaluate(Planted(), PROMPTS[:3], None, replace(PLAIN, attacks=(attack,)), tmp_path / "some")
-    assert {f.set: f.n for f in done.figures} == {"plain": 3, attack: 1}
+    assert {f.set: f.n for f in done.figures} == {"direct": 3, attack: 1}
     assert read_results(tmp_path / "some").spec["skipped"] == {attack: [p.id for p in PROMPTS[1:3]]}
     assert "2 of 3 prompts have no such attack" in (tmp_path / "some" / "report.html").read_text(encoding="utf-8")
     attack = published(PROMPTS[4:5])

@@ -11,7 +11,7 @@ from tests.planted import Planted
 
 import demur
 from demur.analysis.tables import table_figures
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.base import Engine
 from demur.evaluation.evaluator import Arm
 from demur.experiments.run import examples, open_run
@@ -39,7 +39,7 @@ class TrialResult(Result):
 def trial(engine: Engine, steer: Intervention, config: TrialConfig, out: Path, fails: bool = False) -> TrialResult:
     """What steering does to plain requests."""
     with open_run(engine, "trial", out, {"n": config.n}, new_tokens=8) as run:
-        asked = plainly(run.evaluator.prompts.take("plain", "test", config.n))
+        asked = unattacked(run.evaluator.prompts.take("plain", "test", config.n))
         table = run.evaluator.run([Arm("unsteered"), Arm("steered", steer)], {"plain": asked})
         if fails:
             raise RuntimeError("the experiment failed")
@@ -134,7 +134,7 @@ def test_examples_show_first_where_the_arms_differ():
     outcomes = [[answer.outcome for answer in example.answers] for example in found]
     assert outcomes == [["refused", "complied"], ["refused", "complied"], ["refused", "refused"]]
     assert [answer.arm for answer in found[0].answers] == ["unsteered", "ablate"]
-    assert {(example.set, example.attack) for example in found} == {("harmful", "plain")}
+    assert {(example.set, example.attack) for example in found} == {("harmful", "direct")}
 
 
 def test_examples_of_conversations_show_every_turn_and_the_prefill():

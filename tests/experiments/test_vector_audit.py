@@ -47,7 +47,7 @@ class Stubborn(Planted):
     """Refuses under attack as it does without."""
 
     def _run(self, c, *given, **named):
-        return super()._run(replace(c, attack="plain"), *given, **named)
+        return super()._run(replace(c, attack="direct"), *given, **named)
 
 
 class Meek(Planted):
@@ -95,7 +95,7 @@ def test_a_vector_against_refusal_raises_compliance_under_attack(tmp_path):
 def test_cleaning_and_gradients_see_no_family_that_is_tested_and_say_which_they_saw(run, tmp_path):
     _, engine, done = run
     cleaned = next(s for s in done.subjects if s.name == "planted, subspace").vector.origin["wrappers"]
-    assert {"plain", "prefill"} <= {*cleaned} and not {*ATTACKS} & {*cleaned}
+    assert {"direct", "prefill"} <= {*cleaned} and not {*ATTACKS} & {*cleaned}
     ready = Prepared(tuple(subject(name, vector) for name, vector in VECTORS.items()), engine.direction)
     gradients = compared(engine, ready, CONFIG, tmp_path).gradients
     assert gradients[0].origin["wrappers"] == cleaned

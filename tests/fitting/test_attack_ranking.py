@@ -32,7 +32,7 @@ class Weak(Planted):
 
 def test_all_families_are_tried_but_plain_and_replay_unless_they_are_named():
     assert {"persona", "rot13", "escalation"} < set(families_to_try())
-    assert not {"plain", "replay"} & set(families_to_try())
+    assert not {"direct", "replay"} & set(families_to_try())
     assert families_to_try(("persona",)) == ("persona",)
     assert set(QUICK_FAMILIES) < set(families_to_try())
 

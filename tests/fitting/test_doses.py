@@ -160,10 +160,10 @@ def test_a_shortlist_is_by_the_likelihood_of_the_refusal_under_each_clamp(engine
     monkeypatch.setattr(engine, "logprobs", logprobs)
     steering = [clamp(sae, [3], value) for value in (0.0, 4.0)]
     refusal = "I'm sorry, but I can't help with that because it hurts people."
-    assert likelihoods(engine, builtin_sets(), refusal, ["plain", "prefill"], 2)(steering) == [-2.5, -2.5]
+    assert likelihoods(engine, builtin_sets(), refusal, ["direct", "prefill"], 2)(steering) == [-2.5, -2.5]
     assert [how for _, how in seen] == steering
     for pairs, _ in seen:
-        assert [(c.attack, c.prompt.use) for c, _ in pairs] == [("plain", "validation")] * 2 + [
+        assert [(c.attack, c.prompt.use) for c, _ in pairs] == [("direct", "validation")] * 2 + [
             ("prefill", "validation")
         ] * 2
         assert {answer for _, answer in pairs} == {"I'm sorry, but I can't help with that"}

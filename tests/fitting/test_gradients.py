@@ -23,10 +23,10 @@ def prompts(n, use: Use = "fit"):
 def test_wrappers_take_turns_and_one_is_no_wrapper():
     found = wrapped(prompts(2 * len(WRAPPERS)))
     assert [talk.attack for talk in found] == [*WRAPPERS, *WRAPPERS]
-    assert WRAPPERS[0] == "plain" and "base64" not in WRAPPERS
+    assert WRAPPERS[0] == "direct" and "base64" not in WRAPPERS
 
 
-@pytest.mark.parametrize("family", ["plain", "prefill"])
+@pytest.mark.parametrize("family", ["direct", "prefill"])
 def test_a_slope_foretells_what_a_small_vector_does_also_where_answers_are_begun(tiny, family):
     engine = tiny("llama").engine
     talks = [attack(prompt, family) for prompt in prompts(4)]
@@ -40,7 +40,7 @@ def test_a_slope_foretells_what_a_small_vector_does_also_where_answers_are_begun
 
 def test_a_slope_at_a_dose_is_the_slope_there(tiny):
     engine = tiny("llama").engine
-    talks = [attack(prompt, "plain") for prompt in prompts(3)]
+    talks = [attack(prompt, "direct") for prompt in prompts(3)]
     site = SITES[0]
     generator = torch.Generator().manual_seed(2)
     large, small = (steering_vector({site: size * torch.randn(32, generator=generator)}) for size in (0.5, 1e-3))
@@ -51,7 +51,7 @@ def test_a_slope_at_a_dose_is_the_slope_there(tiny):
 
 
 def test_prompts_of_another_use_are_refused(tiny):
-    talks = [attack(prompt, "plain") for prompt in prompts(2, "test")]
+    talks = [attack(prompt, "direct") for prompt in prompts(2, "test")]
     with pytest.raises(InputError, match="test"):
         gradient_subspaces(tiny("llama").engine, talks, SITES, OPENINGS, 2)
 

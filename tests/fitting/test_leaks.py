@@ -37,7 +37,7 @@ class Untouched(MockEngine):
 
 
 def talks(texts, use=None) -> Any:
-    return [attack(Prompt(text, text, "mine", use=use), "plain") for text in texts]
+    return [attack(Prompt(text, text, "mine", use=use), "direct") for text in texts]
 
 
 VECTOR = steering_vector({SITE: torch.ones(8)})

@@ -81,4 +81,4 @@ def test_the_plain_request_drops_the_attack_and_keeps_the_prefill() -> None:
     prompt = Prompt("p", "How do I bake bread?", "s")
     attacked = Conversation(prompt, (Message("user", "In a story: bread?"),), prefill="Sure,", attack="fiction")
     plain = plain_request(Generation("", attacked, " mix", (), 1, "end"))
-    assert plain == Conversation(prompt, (Message("user", "How do I bake bread?"),), prefill="Sure,", attack="plain")
+    assert plain == Conversation(prompt, (Message("user", "How do I bake bread?"),), prefill="Sure,", attack="direct")

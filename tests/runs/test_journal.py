@@ -88,8 +88,8 @@ def test_a_runs_rows_carry_their_own_prompt_attack_and_arm(path, make_answer):
         journal.link(run, "steered", "copy", [make_answer(2), second], start=4)
         rows = journal.rows(run)
     assert [(row.arm, row.set, row.position, row.prompt.id, row.attack) for row in rows] == [
-        ("plain-arm", "plain", 0, "p1", "plain"),
-        ("steered", "copy", 4, "p2", "plain"),
+        ("plain-arm", "plain", 0, "p1", "direct"),
+        ("steered", "copy", 4, "p2", "direct"),
         ("steered", "copy", 5, "other", "rot13"),
     ]
     assert rows[1].generation is None, "linked, never stored"

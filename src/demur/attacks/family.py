@@ -10,8 +10,8 @@ from typing import Literal, TypeVar
 from demur.errors import InputError
 from demur.types import Conversation, Message, Prompt
 
-Group = Literal["plain", "instruction", "framing", "context", "encoding", "artifact"]
-GROUPS: tuple[Group, ...] = ("plain", "instruction", "framing", "context", "encoding", "artifact")
+Group = Literal["direct", "instruction", "framing", "context", "encoding", "artifact"]
+GROUPS: tuple[Group, ...] = ("direct", "instruction", "framing", "context", "encoding", "artifact")
 
 T = TypeVar("T")
 

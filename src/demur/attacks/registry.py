@@ -13,7 +13,7 @@ from demur.errors import unknown
 from demur.types import Conversation, Prompt
 
 _ORDER = (
-    "plain",
+    "direct",
     "prefix_injection",
     "refusal_suppression",
     "persona",
@@ -64,6 +64,6 @@ def attack(prompt: Prompt, name: str) -> Conversation:
     return get(name).apply(prompt)
 
 
-def plainly(prompts: Iterable[Prompt]) -> list[Conversation]:
+def unattacked(prompts: Iterable[Prompt]) -> list[Conversation]:
     """The prompts as they are."""
-    return [attack(prompt, "plain") for prompt in prompts]
+    return [attack(prompt, "direct") for prompt in prompts]

@@ -28,7 +28,7 @@ def evaluate(
     dtype: options.Dtype = Dtype.AUTO,
     verbose: options.Verbose = False,
 ) -> None:
-    """Outcome rates of a prompt set, plain and attacked, unsteered and steered. Resumes when run again."""
+    """Outcome rates of a prompt set, direct and attacked, unsteered and steered. Resumes when run again."""
     asked = {
         "model": model,
         "prompts": prompts,

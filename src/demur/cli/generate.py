@@ -22,7 +22,7 @@ def generate(
     model: options.Model,
     prompt: Annotated[str, typer.Argument(help="What the user says.")],
     steer: options.Steer = "",
-    attack: Annotated[str, typer.Option(callback=attack_names, help="Put the prompt through an attack.")] = "plain",
+    attack: Annotated[str, typer.Option(callback=attack_names, help="Put the prompt through an attack.")] = "direct",
     new_tokens: options.NewTokens = 96,
     temperature: Annotated[float, typer.Option(min=0.0, rich_help_panel=SAMPLING, help="0 is greedy.")] = 0.0,
     top_p: Annotated[

@@ -25,14 +25,14 @@ def chat(
     return answer.text
 
 
-def conversation_of(said: Said, attack: str = "plain", system: str | None = None) -> Conversation:
+def conversation_of(said: Said, attack: str = "direct", system: str | None = None) -> Conversation:
     """What is sent: a text under an attack, or messages as they are, behind a system message where one is given.
 
     Raises InputError for a message that is none, for an attack on messages, and for two system messages.
     """
     if isinstance(said, str):
         c = attacked(Prompt("chat", said, "chat"), attack)
-    elif attack != "plain":
+    elif attack != "direct":
         raise InputError(f"the attack {attack!r} rewrites one request; give it a text instead of messages.")
     else:
         messages = tuple(_message(one) for one in said)

@@ -101,7 +101,7 @@ class HFEngine:
         said: Said,
         steer: Intervention | str | None = None,
         *,
-        attack: str = "plain",
+        attack: str = "direct",
         max_new_tokens: int = 96,
         temperature: float = 0.0,
         top_p: float = 1.0,

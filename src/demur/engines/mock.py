@@ -106,7 +106,7 @@ class MockEngine:
         fixed: Mapping[Site, Tensor] | None = None,
     ) -> tuple[Tensor, dict[Site, Tensor]]:
         """Final stream at the last token [d_model], and the stream at `sites` [1, tokens, d_model]."""
-        kind = "attacked" if c.prompt.kind == "harmful" and c.attack != "plain" else c.prompt.kind
+        kind = "attacked" if c.prompt.kind == "harmful" and c.attack != "direct" else c.prompt.kind
         x, kept = self._stream(self.row(c), LEAN[kind], steer, sites, leaves, fixed)
         return x[-1], kept
 
@@ -222,7 +222,7 @@ class MockEngine:
 
     def chat(self, said: Said, steer: Intervention | str | None = None, max_new_tokens: int = 96) -> str:
         """The answer to a text or to messages, as text."""
-        return chat(self, said, steer, "plain", None, Decoding(max_new_tokens))
+        return chat(self, said, steer, "direct", None, Decoding(max_new_tokens))
 
     def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
         """After a conversation, a word is likely when the conversation has it, likelier still when it was just said; a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from demur.attacks import attack, plainly
+from demur.attacks import attack, unattacked
 from demur.prompts.sets import PromptSets, spread
 from demur.types import Conversation
 
@@ -18,8 +18,8 @@ def held_out_sets(
     """
     harmful = prompts.take("harmful", "test", n)
     attacked = [attack(prompt, name) for name in attacks for prompt in harmful]
-    sets = {"harmful": plainly(harmful), **({"attacked": attacked} if attacked else {})}
+    sets = {"harmful": unattacked(harmful), **({"attacked": attacked} if attacked else {})}
     for kind in ("borderline", "plain"):
         if kind in prompts:
-            sets[kind] = plainly(spread(prompts.take(kind, "test", n), benign))
+            sets[kind] = unattacked(spread(prompts.take(kind, "test", n), benign))
     return sets

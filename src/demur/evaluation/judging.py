@@ -54,7 +54,7 @@ def calibrated_judge(
     is scored after the bare request too, for babble.
     """
     prompts = [*builtin("plain", "validation"), *builtin("borderline", "validation")]
-    talks = [attack(p, "plain") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
+    talks = [attack(p, "direct") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
     answers = answer(engine, [Request(talk) for talk in talks], decoding, journal, progress)
     origin = {"prompts": "built-in plain and borderline, validation, bare and in wrappers",
               "wraps": list(WRAPS), "new_tokens": decoding.max_new_tokens}  # fmt: skip

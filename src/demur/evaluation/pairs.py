@@ -16,7 +16,7 @@ READS = ("letter", "text")
 def asked(pair: Pair, read: str = "text") -> Conversation:
     """The pair's question as a user asks it: plain, or with its choices."""
     text = pair.lettered if read == "letter" else pair.question
-    return attack(Prompt(pair.id, text, "pairs", use=pair.use), "plain")
+    return attack(Prompt(pair.id, text, "pairs", use=pair.use), "direct")
 
 
 def answers(pair: Pair, read: str = "text") -> tuple[str, str]:

@@ -28,7 +28,7 @@ class EvaluateConfig:
     """How prompts are put and answered."""
 
     attacks: tuple[str, ...] = ()
-    """Attack families; "plain" is always there."""
+    """Attack families; "direct" is always there."""
     use: Use | None = None
     """Of a set that is read by name: only the prompts reserved for this use; None: of built-in sets the test's."""
     limit: int | None = None
@@ -58,7 +58,7 @@ def evaluate(
     out: str | Path = "runs/evaluate",
     progress: Progress = silent,
 ) -> EvaluateResult:
-    """Outcome rates of prompts, plain and attacked, unsteered and steered. Writes everything under `out`, and resumes.
+    """Outcome rates of prompts, direct and attacked, unsteered and steered. Writes everything under `out`, and resumes.
 
     prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts. Raises InputError for no
     prompts, for `out` with another evaluation's results, and when a resumed evaluation's model or inputs changed.
@@ -67,7 +67,7 @@ def evaluate(
     engine.check(steer)
     rows, name = _rows(prompts, config)
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
-    wraps = {attack: get(attack) for attack in dict.fromkeys(["plain", *config.attacks])}
+    wraps = {attack: get(attack) for attack in dict.fromkeys(["direct", *config.attacks])}
     sets, skipped = _wrapped(rows, wraps)
     spec = _identified(
         {"asked": dict(config.asked), "prompts": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.engines.reading import text_rows
@@ -42,7 +42,7 @@ def look_at(
     saes = load_saes(features)
     toward = None if config.direction is None else load_direction(config.direction, engine.fingerprint.weights)
     kinds = ("harmful", "borderline", "plain")
-    asked = [talk for kind in kinds for talk in plainly(builtin_sets().take(kind, "fit", config.n))]
+    asked = [talk for kind in kinds for talk in unattacked(builtin_sets().take(kind, "fit", config.n))]
     rows = chats(engine, asked, progress)
     rows += [row for path in config.texts for row in text_rows(engine, read_text(path), path.name, begin=config.begin)]
     first = features.features[: config.most]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from demur.analysis.controls import against_controls, pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
 from demur.analysis.tables import accuracy_figures, table_figures
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.base import white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator
@@ -98,7 +98,7 @@ def necessity(
 ) -> tuple[Table, list[Figure]]:
     """Suppressed on plain harmful requests, beside random sets, the direction ablated, and capability items."""
     config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
-    seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
+    seen = activity(engine, unattacked(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "suppress": multiply_features(features, factor, saes=saes),
         "suppress without direction": multiply_features(features, factor, saes=saes, without=direction.vector),
@@ -109,7 +109,7 @@ def necessity(
     drawn = matched(features, seen, config.randoms)
     controls = {f"random suppress {i}": dosed(control, features, saes, seen, factor=factor)
                 for i, control in enumerate(drawn)}  # fmt: skip
-    sets = {"harmful": plainly(prompts.take("harmful", "test", config.n))}
+    sets = {"harmful": unattacked(prompts.take("harmful", "test", config.n))}
     table = {**evaluator.run(_arms({**arms, **controls}), sets), **_null(evaluator, sets)}
     near = [match(control, features, saes, seen, factor=factor) for control in drawn]
     figures = [
@@ -133,7 +133,7 @@ def sufficiency(
     """Clamped on attacked, plain and borderline requests, beside random sets (on a share of the attacked ones), the
     direction added at a relative dose of ADDED, and capability items."""
     config, engine, prompts = config or ProofConfig(), white_box(evaluator.engine), evaluator.prompts
-    seen = activity(engine, plainly(prompts.take("harmful", "fit")), saes)
+    seen = activity(engine, unattacked(prompts.take("harmful", "fit")), saes)
     arms: dict[str, Intervention] = {
         "clamp": clamp_features(features, value, saes=saes),
         "clamp without direction": clamp_features(features, value, saes=saes, without=direction.vector),

@@ -1,7 +1,7 @@
 """The safety audit: what does steering that was made for something else do to refusal? (Li et al. 2603.24543)
 
 Arms: unsteered, each subject at each multiplier, random directions as long at the extreme ones. Sets: harmful requests
-plainly and under attack, borderline and plain ones; capability items. Primary endpoint: complied, pooled over the
+as they are and under attack, borderline and plain ones; capability items. Primary endpoint: complied, pooled over the
 attacks, at the extreme multiplier of each sign; Holm over subjects and signs (cleaned vectors are a family of their
 own). Everything else is exploratory.
 """

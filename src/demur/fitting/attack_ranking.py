@@ -31,7 +31,7 @@ class Ranking:
 
 def families_to_try(families: Sequence[str] = ()) -> tuple[str, ...]:
     """The named families, or all that need no file."""
-    return tuple(families) or tuple(name for name in names() if name not in ("plain", "replay"))
+    return tuple(families) or tuple(name for name in names() if name not in ("direct", "replay"))
 
 
 def rank_attacks(evaluator: Evaluator, n: int | None = 12, families: Sequence[str] = QUICK_FAMILIES) -> Ranking:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.directions.vectors import rescaled
 from demur.engines.base import WhiteBoxEngine
 from demur.evaluation.behaviour import beats_shuffled_labels, log_odds
@@ -99,6 +99,6 @@ def with_length(engine: WhiteBoxEngine, vector: SteeringVector, length: float) -
     lacking = [site for site in vector.vectors if site not in vector.norms]
     norms = dict(vector.norms)
     if lacking:
-        streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), lacking)
+        streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), lacking)
         norms |= {site: streams.median_norm(site) for site in lacking}
     return rescaled(replace(vector, norms=norms), {site: length * norms[site] for site in vector.vectors})

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.directions.artifact import tensor_hash
 from demur.directions.subspace import orthonormal, projected_out
 from demur.directions.vectors import check_fits
@@ -67,15 +67,15 @@ class Cleaner:
         """Harmful and plain fitting requests, and harmful validation ones, as they are."""
         prompts = self.prompts or builtin_sets()
         return (
-            plainly(prompts.take("harmful", "fit", self.n)),
-            plainly(prompts.take("plain", "fit", self.n)),
-            plainly(prompts.take("harmful", "validation", self.n)),
+            unattacked(prompts.take("harmful", "fit", self.n)),
+            unattacked(prompts.take("plain", "fit", self.n)),
+            unattacked(prompts.take("harmful", "validation", self.n)),
         )
 
     @property
     def families(self) -> tuple[str, ...]:
         """The wrappers, bare requests first."""
-        return tuple(name for name in WRAPPERS if name == "plain" or name not in self.tested)
+        return tuple(name for name in WRAPPERS if name == "direct" or name not in self.tested)
 
     @cached_property
     def fitting(self) -> list[Conversation]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from demur.analysis.tables import share
-from demur.attacks import attack, plainly
+from demur.attacks import attack, unattacked
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.fitting.choice import Choice, choose_arm
@@ -78,7 +78,7 @@ def effects(
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`: how much suppressing each set at its best factor raises compliance on harmful validation
     requests, less the broken answers it adds."""
-    talks = plainly(evaluator.prompts.take("harmful", "validation", n))
+    talks = unattacked(evaluator.prompts.take("harmful", "validation", n))
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
         found = _changes(
@@ -95,9 +95,9 @@ def refusal_score_drop(
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`'s path: how far suppressing each set lowers the refusal score (`fitting.openings`) of
     harmful validation requests, in nats; nothing is generated."""
-    harmful, plain = (plainly(prompts.take(kind, "fit", n)) for kind in ("harmful", "plain"))
+    harmful, plain = (unattacked(prompts.take(kind, "fit", n)) for kind in ("harmful", "plain"))
     openings = measure_openings(engine, harmful, plain)
-    talks = plainly(prompts.take("harmful", "validation", n))
+    talks = unattacked(prompts.take("harmful", "validation", n))
     base = float(openings.scores(engine, talks).mean())
 
     def effect(sets: Sequence[FeatureSet]) -> list[float]:
@@ -158,7 +158,7 @@ def unit_of(engine: WhiteBoxEngine, features: FeatureSet) -> float:
 def norms_of(engine: WhiteBoxEngine, features: FeatureSet) -> dict[str, float]:
     """The median activation norm at each of the set's sites, on plain fitting prompts."""
     sites = sorted({feature.site for feature in features.features})
-    streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), sites)
+    streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), sites)
     return {str(site): streams.median_norm(site) for site in sites}
 
 
@@ -198,7 +198,7 @@ def choose_factor(
         for factor in factors:
             name = f"suppress {size} by {factor:g}" if sizes else f"suppress {factor:g}"
             arms[size, factor] = Arm(name, multiply_features(some, factor, saes=saes))
-    talks = plainly(evaluator.prompts.take("harmful", "validation", n))
+    talks = unattacked(evaluator.prompts.take("harmful", "validation", n))
     choice = choose_arm(evaluator, arms, "validation harmful", talks, "complied", enough)
     return FeatureDose(choice.key[1], prefixes[choice.key[0]], choice)
 

@@ -22,7 +22,7 @@ from demur.prompts import uses
 from demur.types import Conversation, Prompt, Site, SteeringVector, Subspace
 
 WRAPPERS = (
-    "plain",
+    "direct",
     "prefix_injection",
     "refusal_suppression",
     "persona",

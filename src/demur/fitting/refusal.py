@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
@@ -59,10 +59,10 @@ def search_direction(
     """
     config, prompts = config or DirectionConfig(), prompts or builtin_sets()
     parts = (
-        plainly(prompts.take("harmful", "fit", config.n)),
-        plainly(prompts.take("plain", "fit", config.n)),
-        plainly(prompts.take("harmful", "validation", config.choose)),
-        plainly(prompts.take("plain", "validation", config.choose)),
+        unattacked(prompts.take("harmful", "fit", config.n)),
+        unattacked(prompts.take("plain", "fit", config.n)),
+        unattacked(prompts.take("harmful", "validation", config.choose)),
+        unattacked(prompts.take("plain", "validation", config.choose)),
     )
     grid = config.grid_for(engine.n_layers)
     origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid))}

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.directions.contrast import contrast, shuffled
 from demur.directions.vectors import steering_vector
 from demur.engines.base import WhiteBoxEngine
@@ -107,7 +107,7 @@ def fit_vector(
         raise InputError("a vector is fitted on fitting pairs; give some.")
     uses.check(fitting=pairs)
     seen = contrasts(engine, pairs, sites, how, progress)
-    streams = engine.activations(plainly(builtin_sets().take("plain", "fit")), list(sites))
+    streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), list(sites))
     norms = {site: streams.median_norm(site) for site in sites}
     origin = {
         "method": f"{method} of contrast pairs",

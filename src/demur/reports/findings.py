@@ -28,7 +28,7 @@ class Example:
     """What was sent, as the model saw it."""
     answers: Sequence[Answer]
     set: str = ""
-    attack: str = "plain"
+    attack: str = "direct"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def passages(
     sets: Sequence[str],
     use: Use,
     progress: Progress | None = None,
-    attacks: Sequence[str] = ("plain",),
+    attacks: Sequence[str] = ("direct",),
     begin: str | None = None,
 ) -> dict[str, list[Row]]:
     """Passages to read: `text` from files (.gz too), `chat` from prompt sets with the model's greedy answers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.base import Request, white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Evaluator
@@ -51,7 +51,7 @@ def from_one_prompt(
         raise InputError(f"{engine.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is no "
                          f"refusal number {which} to start from; use a model that refuses.")  # fmt: skip
     one = refused[which]
-    lengths = engine.activations(plainly(builtin_sets().take("plain", "fit")), sorted(saes))
+    lengths = engine.activations(unattacked(builtin_sets().take("plain", "fit")), sorted(saes))
     values = {site: value * lengths.median_norm(site) for site in saes}
     return one_prompt(engine, one.conversation, one.text, saes, values, refusals(evaluator, ATTACKS, 8), k,
                       screen=Screen(likelihoods(engine, prompts, one.text, SCREENED)))  # fmt: skip

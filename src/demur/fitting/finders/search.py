@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from demur.attacks import plainly
+from demur.attacks import unattacked
 from demur.engines.base import WhiteBoxEngine
 from demur.evaluation.evaluator import Progress, silent
 from demur.fitting.refusal import refusal_direction
@@ -38,12 +38,12 @@ class Search:
     @cached_property
     def harmful(self) -> list[Conversation]:
         """Harmful fitting requests as they are."""
-        return plainly(self.prompts.take("harmful", "fit", self.n))
+        return unattacked(self.prompts.take("harmful", "fit", self.n))
 
     @cached_property
     def harmless(self) -> list[Conversation]:
         """Plain fitting requests as they are."""
-        return plainly(self.prompts.take("plain", "fit", self.n))
+        return unattacked(self.prompts.take("plain", "fit", self.n))
 
     @cached_property
     def direction(self) -> Direction:

@@ -8,7 +8,7 @@ from demur.types import Conversation, Prompt
 
 def apply(prompt: Prompt) -> Conversation:
     """The prompt as it stands."""
-    return talk(prompt, "plain", request(prompt))
+    return talk(prompt, "direct", request(prompt))
 
 
-ATTACK = Attack("plain", "plain", apply, "The request as it stands.")
+ATTACK = Attack("direct", "direct", apply, "The request as it stands.")
