@@ -137,7 +137,7 @@ def long_prompts(engine: HFEngine, n: int) -> list[Conversation]:
     found = []
     for prompt in builtin("plain", "test"):
         text = f"{prompt.text} Please keep these notes in mind. " + "Be clear, be brief and give one example. " * 14
-        conversation = attack(type(prompt)(prompt.id, text, prompt.set), "plain")
+        conversation = attack(type(prompt)(prompt.id, text, prompt.set), "direct")
         if len(row_of(engine.model, conversation).tokens) >= 160:
             found.append(conversation)
     return found[:n]

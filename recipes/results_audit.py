@@ -362,7 +362,7 @@ def subspaces(root: Path) -> list[Figure]:
             figures += [plain(arm, "subspace", metric, value - found.unsteered, cleaner(root).n, "prompts")
                         for metric, value in values.items()]  # fmt: skip
     openings, talks = cleaner(root).openings, fresh(root)
-    for i, row in enumerate(cleaner(root).moving([SITE])[SITE].basis):
+    for i, row in enumerate(cleaner(root).gradients([SITE])[SITE].basis):
         for metric, value in (("pushed_change", row), ("random_pushed_change", random_like(row, i))):
             vector = with_length(engine(), SteeringVector({SITE: value}), LENGTH)
             away, toward = (float(openings.scores(engine(), talks, steered(vector, dose)).mean()) for dose in MILD)

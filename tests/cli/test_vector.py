@@ -171,7 +171,7 @@ def test_a_model_that_refuses_too_little_is_audited_and_told_what_is_lacking(dem
     said = demur("vector", "audit", model, vector, "--direction", direction, *SMALL, "--multipliers", "1",
                  "--max-new-tokens", 4, "--dtype", "fp32", "--verbose", "--out", tmp_path / "runs")  # fmt: skip
     assert (said.status, said.err) == (0, ""), said
-    assert "What moves refusal at the vectors' sites is not known: 0 of" in " ".join(said.out.split())
+    assert "The refusal gradients at the vectors' sites are not known: 0 of" in " ".join(said.out.split())
     metrics = {f.metric for f in read_results(tmp_path / "runs").figures if f.set == "geometry"}
     assert "cosine_to_refusal" in metrics and "cosine_to_gradient" not in metrics
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from demur.directions.subspace import by_category, first, inside, of, orthonormal, projected_out
+from demur.directions.subspace import by_category, first, inside, orthonormal, projected_out
 from demur.directions.vectors import steering_vector
 from demur.errors import BadVector
-from demur.types import Direction, Site
+from demur.types import Site
 
 SITE = Site(4, "pre")
 
@@ -55,13 +55,6 @@ def test_categories_span_their_mean_differences():
         by_category(harmful, base, SITE, 4)
     with pytest.raises(BadVector, match="k is 3"):
         first(found, 3)
-
-
-def test_a_subspace_of_directions_stands_at_one_site():
-    one, two = Direction(axes(0)[0], SITE, 1.0), Direction(axes(1)[0], Site(5, "pre"), 1.0)
-    assert torch.equal(of([one]).basis, axes(0))
-    with pytest.raises(BadVector, match="one site"):
-        of([one, two])
 
 
 def test_the_share_inside_one_direction_is_the_cosine():

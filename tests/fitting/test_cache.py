@@ -89,7 +89,17 @@ def test_the_sources_that_are_hashed_are_those_that_decide_a_fit(tmp_path, monke
     asked = []
     monkeypatch.setattr(cache, "source_hash", lambda rooms: asked.extend(rooms) or "h")
     cached(tmp_path, "axis", [], ENGINE, Making(AXIS))
-    assert {"models", "engines", "interventions", "saes", "activations", "directions", "fitting"} == set(asked)
+    assert {
+        "models",
+        "engines",
+        "interventions",
+        "saes",
+        "activations",
+        "directions",
+        "evaluation",
+        "features",
+        "fitting",
+    } == set(asked)
 
 
 @pytest.mark.parametrize("value", [AXIS, VECTOR, FIT, [1]], ids=lambda value: type(value).__name__)

@@ -60,7 +60,7 @@ def test_a_subspace_begins_with_the_refusal_direction(tiny, axis, vector):
     made, how = cleaner(vector)
     k = int(str(how["k"]))
     assert 2 <= k <= 6 and made.origin["k"] == k
-    for site, found in cleaner.moving(SITES).items():
+    for site, found in cleaner.gradients(SITES).items():
         assert abs(float(made.vectors[site] @ axis.vector)) < 1e-5
         assert float((found.basis[: k - 1] @ made.vectors[site]).abs().max()) < 1e-4
 

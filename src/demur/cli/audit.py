@@ -98,9 +98,22 @@ def audit(
     from demur.fitting.subjects import check_readable
     from demur.interventions import parse_site
 
-    config = AuditConfig(doses, tuple(parts(attacks)), n, benign, items, randoms, questions, length,
-                         tuple(map(parse_site, site)), scored, clean.value if clean else "", fail_if, new_tokens,
-                         command=shlex.join(["demur", *sys.argv[1:]]))  # fmt: skip
+    config = AuditConfig(
+        multipliers=doses,
+        attacks=tuple(parts(attacks)),
+        n=n,
+        benign=benign,
+        items=items,
+        randoms=randoms,
+        questions=questions,
+        length=length,
+        sites=tuple(map(parse_site, site)),
+        behaviours=scored,
+        clean=clean.value if clean else "",
+        fail_if=fail_if,
+        new_tokens=new_tokens,
+        command=shlex.join(["demur", *sys.argv[1:]]),
+    )
     check_readable(vectors)
     failed = []
     for model, here in places.items():

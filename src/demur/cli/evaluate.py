@@ -23,7 +23,7 @@ def evaluate(
     use: Annotated[
         Use | None, typer.Option(help="Only the prompts for this use; of built-in sets: test.", **one_of(Use, "use"))
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N prompts.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N prompts, spread over the set.")] = None,
     new_tokens: options.NewTokens = 48,
     dtype: options.Dtype = Dtype.AUTO,
     verbose: options.Verbose = False,

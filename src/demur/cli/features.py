@@ -119,7 +119,7 @@ def verify(
     dtype: options.Dtype = Dtype.AUTO,
     verbose: options.Verbose = False,
 ) -> None:
-    """Prove it: necessity, sufficiency, dose-response, matched random latents, the direction, and the price."""
+    """Prove it: necessity, sufficiency, dose-response, matched random latents, the direction, and the cost."""
     prompts = options.own_prompts(harmful, harmless, borderline)
     from demur.experiments.features import VerifyConfig, verify_features
     from demur.experiments.proof import ProofConfig

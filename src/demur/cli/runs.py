@@ -53,7 +53,7 @@ def show(run: str, journal: JournalPath = Path("runs/quickstart")) -> None:
     with _open(journal) as opened:
         found = _pick(opened, run)
         rows = Counter((row.set, row.arm) for row in opened.rows(found.id) if row.generation is not None)
-        console.print_json(json.dumps(found.spec))
+        console.print_json(json.dumps(found.spec), ensure_ascii=True)
         table = Table("set", "arm", "answers")
         for (name, arm), count in rows.items():
             table.add_row(seen(name), seen(arm), str(count))

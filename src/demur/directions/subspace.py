@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.errors import BadVector
-from demur.types import Direction, Site, SteeringVector, Subspace
+from demur.types import Site, SteeringVector, Subspace
 
 NEW = 0.05
 """A row of which less than this share is new, after projection, adds no direction."""
@@ -58,14 +58,6 @@ def leading(rows: Float[Tensor, "n d_model"], site: Site, k: int, origin: Mappin
     basis = basis * torch.where(basis @ rows.double().mean(0) < 0, -1.0, 1.0)[:, None]
     values = [round(float(value), 4) for value in found.S]
     return Subspace(basis.float(), site, {**origin, "singular_values": values})
-
-
-def of(directions: Sequence[Direction], origin: Mapping[str, Any] | None = None) -> Subspace:
-    """The span of directions of one site, in their order."""
-    sites = {direction.site for direction in directions}
-    if len(sites) != 1:
-        raise BadVector(f"a subspace stands at one site; these directions stand at {sorted(map(str, sites))}.")
-    return Subspace(orthonormal([d.vector for d in directions]), sites.pop(), dict(origin or {}))
 
 
 def first(subspace: Subspace, k: int) -> Subspace:

@@ -10,7 +10,7 @@ from demur.analysis.tables import find
 from demur.directions.cosines import basis_cosines, cosines
 from demur.evaluation.behaviour import BehaviourScores, behaviour_figures, behaviour_scores
 from demur.evaluation.evaluator import Arm, Evaluator
-from demur.fitting.open_answers import open_answers, open_examples, open_figures
+from demur.experiments.open_answers import open_answers, open_examples, open_figures
 from demur.fitting.subjects import Subject
 from demur.prompts.pairs import behaviour
 from demur.reports import Example, Scatter

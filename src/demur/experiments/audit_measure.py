@@ -12,6 +12,7 @@ from demur.evaluation.held_out import held_out_sets
 from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.fitting.subjects import Subject, random_subjects
 from demur.prompts.builtin import builtin_items
+from demur.prompts.sets import spread
 from demur.types import Figure, Table, arm_name
 
 
@@ -26,11 +27,11 @@ def measure(
     arms = [Arm("unsteered"), *(Arm(name, how) for name, how in {**steered, **noise}.items())]
     sets = held_out_sets(evaluator.prompts, config.attacks, config.n, config.benign)
     table = evaluator.run(arms, sets)
-    items = builtin_items("test")[: config.items]
+    items = spread(builtin_items("test"), config.items)
     tested = [arm for s in ready.subjects for arm in tested_arms(s, config)]
     right = evaluator.score([arms[0], *(Arm(name, steered[name]) for name in tested)], items)
     ends = primary_endpoints(table, ready, config)
-    first = [e for e in ends if e.arm not in _cleanedtested_arms(ready, config)] or ends
+    first = [e for e in ends if e.arm not in cleaned_arms(ready, config)] or ends
     could = detectable([table[arm, config.primary] for arm in tested], table["unsteered", config.primary],
                        config.primary, len(first), ALPHA)  # fmt: skip
     figures = [
@@ -45,7 +46,7 @@ def measure(
 
 def primary_endpoints(table: Table, ready: Prepared, config: AuditConfig) -> tuple[Endpoint, ...]:
     """Complied at each subject's extreme multipliers, corrected within given and within cleaned vectors."""
-    cleaned = _cleanedtested_arms(ready, config)
+    cleaned = cleaned_arms(ready, config)
     every = [arm for s in ready.subjects for arm in tested_arms(s, config)]
     families = ([arm for arm in every if arm not in cleaned], [arm for arm in every if arm in cleaned])
     return tuple(end for family in families if family
@@ -57,7 +58,8 @@ def tested_arms(subject: Subject, config: AuditConfig) -> list[str]:
     return [arm_name(subject.name, m) for m in subject.doses(config.extremes)]
 
 
-def _cleanedtested_arms(ready: Prepared, config: AuditConfig) -> set[str]:
+def cleaned_arms(ready: Prepared, config: AuditConfig) -> set[str]:
+    """The tested arms of cleaned vectors."""
     return {arm for s in ready.subjects if s.name in ready.cleaned for arm in tested_arms(s, config)}
 
 

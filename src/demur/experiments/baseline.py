@@ -27,7 +27,7 @@ from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
 from demur.prompts.builtin import builtin_items
-from demur.prompts.sets import PromptSets
+from demur.prompts.sets import PromptSets, spread
 from demur.reports import Result
 from demur.reports.overview import baseline_overview
 from demur.types import Direction, Figure, Outcome, Table
@@ -102,7 +102,7 @@ def baseline(
         evaluator = run.evaluator
         chosen = choose(evaluator, config)
         table = measure(evaluator, config, chosen)
-        items = builtin_items("test")[: config.items]
+        items = spread(builtin_items("test"), config.items)
         arms = [arm for arm in arms_of(chosen, config.randoms)
                 if arm.name in ("unsteered", "add", "ablate", "random add 0")]  # fmt: skip
         right = {arm.removesuffix(" add 0"): ok for arm, ok in evaluator.score(arms, items).items()}

@@ -74,10 +74,10 @@ def summarise(figures: Sequence[Figure], chosen: Chosen) -> tuple[str, ...]:
         return in_words(find(figures, arm, name, metric, "unsteered"))
 
     wraps = ", ".join(chosen.ranking.best)
-    prices = [f"refusal of {name} requests {change('add', name, 'refusal_rate')}" for name in ("borderline", "plain")
+    costs = [f"refusal of {name} requests {change('add', name, 'refusal_rate')}" for name in ("borderline", "plain")
               if any(f.set == name for f in figures)]  # fmt: skip
     unsteered = rate("unsteered", "capability", "accuracy")
-    prices.append(f"capability {change('add', 'capability', 'accuracy')} (unsteered {unsteered})")
+    costs.append(f"capability {change('add', 'capability', 'accuracy')} (unsteered {unsteered})")
     return (
         f"It refuses {rate('unsteered', 'harmful', 'refusal_rate')} of harmful requests, and complies with "
         f"{rate('unsteered', 'attacked', 'compliance_rate')} of the same requests under {wraps}.",
@@ -86,5 +86,5 @@ def summarise(figures: Sequence[Figure], chosen: Chosen) -> tuple[str, ...]:
         f"that length by {change('random', 'attacked', 'refusal_rate')}.",
         f"Ablating it changes compliance with harmful requests by {change('ablate', 'harmful', 'compliance_rate')}; "
         f"a random direction by {change('random ablate', 'harmful', 'compliance_rate')}.",
-        f"The price of adding: {', '.join(prices)}.",
+        f"The cost of adding: {', '.join(costs)}.",
     )

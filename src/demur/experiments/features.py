@@ -14,6 +14,7 @@ from demur.experiments.proof import Proof, ProofConfig, Smaller, prove
 from demur.experiments.run import examples, open_run
 from demur.features import minimal
 from demur.features.minimal import KEPT
+from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.doses import Doses, choose_doses, choose_factor, effects, refusal_score_drop
 from demur.fitting.refusal import refusal_direction, remarks
@@ -58,7 +59,7 @@ def verify_features(
     saes: Mapping[Site, SAE] | None = None,
     progress: Progress = silent,
 ) -> FeatureResult:
-    """Necessity and sufficiency of a feature set, with its dose curve, matched random latents, and the price.
+    """Necessity and sufficiency of a feature set, with its dose curve, matched random latents, and the cost.
 
     saes: those that the features are of; read from the folders that the set names when left out. direction: a value or
     a file; fitted when left out. Writes journal, results.json, report.html and minimal.json under `out`, and resumes.
@@ -71,7 +72,7 @@ def verify_features(
         "found": digest(features.origin),
         "method": features.origin.get("method"),
         "saes": {str(site): sae.sha256 for site, sae in saes.items()},
-        "direction": {"site": str(toward.site), "scores": toward.origin.get("scores")},
+        "direction": {**direction_record(toward), "scores": toward.origin.get("scores")},
         "config": asdict(config),
     }
     with open_run(engine, "features verify", out, spec, config.new_tokens, progress, prompts) as run:

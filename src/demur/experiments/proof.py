@@ -1,7 +1,7 @@
 """Do these latents cause refusal? Necessity and sufficiency, against matched random latents and the direction.
 
 Necessity: suppressed, compliance with harmful requests rises. Sufficiency: clamped, refusal of attacked and of plain
-requests rises. Factor and value are chosen on validation prompts at a bounded price in broken answers; every figure is
+requests rises. Factor and value are chosen on validation prompts within a budget of broken answers; every figure is
 on test prompts, with the full outcome table and the harm to capability items beside it.
 """
 

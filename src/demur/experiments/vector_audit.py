@@ -29,6 +29,7 @@ from demur.experiments.audit_figures import behaviours_seen, geometry_figures, m
 from demur.experiments.audit_measure import measure, tested_arms
 from demur.experiments.audit_report import audit_page, summarise
 from demur.experiments.run import open_run
+from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
@@ -228,7 +229,7 @@ def _spec(ready: Prepared, config: AuditConfig) -> dict[str, object]:
         "lengths": lengths,
         "behaviours": dict(ready.behaviours),
         "cleaned": dict(ready.cleaned),
-        "direction": toward and {"site": str(toward.site), "scores": toward.origin.get("scores")},
+        "direction": toward and {**direction_record(toward), "scores": toward.origin.get("scores")},
         "gradients": [
             {str(site): tensor_hash(value) for site, value in one.vectors.items()} for one in ready.gradients
         ],

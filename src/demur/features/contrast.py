@@ -20,7 +20,7 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError
 from demur.features.record import best, check_prompts, check_saes, hashes, on_sae, origin_of
 from demur.saes import SAE, encode
-from demur.types import Conversation, Feature, FeatureSet, Site
+from demur.types import Conversation, FeatureSet, Site
 
 CHUNK = 32
 """Prompts whose streams are held at once; of each prompt one row of latents [d_sae] a site is kept."""
@@ -39,11 +39,6 @@ class Contrast:
     saes: Mapping[Site, str]
     """Each SAE's sha256."""
     origin: Mapping[str, Any]
-
-    def max_auc(self, site: Site) -> Feature:
-        """The latent of a site with the highest AUROC, which is its score."""
-        value, index = self.auroc[site].max(0)
-        return Feature(site, int(index), float(value))
 
     def feature_set(self, k: int = 20, by: str = "difference") -> FeatureSet:
         """The k best latents over all sites: those with a positive difference, or with an AUROC above .5.

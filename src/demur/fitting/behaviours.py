@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from demur.attacks import unattacked
 from demur.directions.vectors import rescaled
 from demur.engines.base import WhiteBoxEngine
 from demur.evaluation.behaviour import beats_shuffled_labels, log_odds
@@ -14,9 +13,9 @@ from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.pairs import texts_of
 from demur.fitting.cache import cached
 from demur.fitting.edits import steered
+from demur.fitting.norms import activation_norms
 from demur.fitting.vectors import FittedVector, fit_vector
 from demur.prompts.pairs import balanced, behaviour
-from demur.prompts.sets import builtin_sets
 from demur.types import Site, SteeringVector
 
 PAIRS = 300
@@ -99,6 +98,5 @@ def with_length(engine: WhiteBoxEngine, vector: SteeringVector, length: float) -
     lacking = [site for site in vector.vectors if site not in vector.norms]
     norms = dict(vector.norms)
     if lacking:
-        streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), lacking)
-        norms |= {site: streams.median_norm(site) for site in lacking}
+        norms |= activation_norms(engine, lacking)
     return rescaled(replace(vector, norms=norms), {site: length * norms[site] for site in vector.vectors})

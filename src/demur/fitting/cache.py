@@ -20,7 +20,7 @@ from demur.types import Direction, EngineFingerprint, Site, SteeringVector
 
 T = TypeVar("T")
 
-ROOMS = (*SOURCE_ROOMS, "activations", "directions", "fitting")
+ROOMS = (*SOURCE_ROOMS, "activations", "directions", "evaluation", "features", "fitting")
 """The packages whose code can change what is fitted, beside the judge's rules."""
 FIT, RECORD = "demur.fit", "demur.record"
 

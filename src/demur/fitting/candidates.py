@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from demur.attacks import attack
 from demur.directions.difference import difference_of_means
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoDirection
+from demur.fitting.norms import activation_norms
 from demur.fitting.openings import Openings, measure_openings
 from demur.interventions import ablate, add
 from demur.prompts import uses
-from demur.prompts.builtin import builtin
 from demur.types import Conversation, Direction, Site, SteeringVector
 
 MAX_DEPTH = 0.8
@@ -174,8 +173,7 @@ def _fit(
     openings: Openings,
 ) -> Fit:
     site = Site(chosen.layer, "pre")
-    plain = [attack(prompt, "plain") for prompt in builtin("plain", "fit")]
-    norm = engine.activations(plain, [site]).median_norm(site)
+    norm = activation_norms(engine, [site])[site]
     made = {
         "method": "difference of means (Arditi et al. 2406.11717)",
         "position": chosen.position,

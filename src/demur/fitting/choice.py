@@ -1,4 +1,4 @@
-"""Choosing one of several arms on validation prompts, at a bounded price in broken answers."""
+"""Choosing one of several arms on validation prompts, within a budget of broken answers."""
 
 from __future__ import annotations
 

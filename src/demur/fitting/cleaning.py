@@ -112,12 +112,12 @@ class Cleaner:
         """The subspace that does not depend on the vector."""
         return self.ablated(self.construction)
 
-    def moving(self, sites: Sequence[Site]) -> dict[Site, Subspace]:
+    def gradients(self, sites: Sequence[Site]) -> dict[Site, Subspace]:
         """At each site the k directions along which refusal moves fastest (`fitting.gradients`)."""
         if lacking := [site for site in sites if site not in self.bases]:
-            self.progress("finding what moves refusal", 0, 1)
+            self.progress("finding refusal gradients", 0, 1)
             self.bases |= gradient_subspaces(self.engine, self.fitting, lacking, self.openings, self.k)
-            self.progress("finding what moves refusal", 1, 1)
+            self.progress("finding refusal gradients", 1, 1)
         return {site: self.bases[site] for site in sites}
 
     def __call__(
@@ -145,7 +145,7 @@ class Cleaner:
                 made = done.vector
         elif self.construction == "gradients":
             bases = {site: orthonormal([self.toward.vector, *found.basis])
-                     for site, found in self.moving(list(vector.vectors)).items()}  # fmt: skip
+                     for site, found in self.gradients(list(vector.vectors)).items()}  # fmt: skip
             done = projected(engine, vector, bases, self.held, self.openings, doses)
             how |= {"construction": self.construction, "dose": dose, "k": done.taken,
                     "steps": [asdict(step) for step in done.steps]}  # fmt: skip
@@ -184,7 +184,7 @@ def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[Ste
     engine = cleaner.engine
 
     def row(i: int) -> SteeringVector:
-        found = cleaner.moving(sites)
+        found = cleaner.gradients(sites)
         origin = {"model": engine.name, "weights": engine.fingerprint.weights, "row": i,
                   "wrappers": list(cleaner.families)}  # fmt: skip
         return SteeringVector({site: found[site].basis[i] for site in sites}, {}, {**origin, **found[sites[0]].origin})
@@ -196,7 +196,7 @@ def refusal_gradients(cleaner: Cleaner, sites: Sequence[Site]) -> tuple[list[Ste
         return [cached(cleaner.folder, f"refusal gradient {i}", [*about, i], engine.fingerprint,
                               lambda i=i: row(i)) for i in range(cleaner.k)], []  # fmt: skip
     except NoRefusal as problem:
-        return [], [f"What moves refusal at the vectors' sites is not known: {problem}"]
+        return [], [f"The refusal gradients at the vectors' sites are not known: {problem}"]
 
 
 def cleaned_subjects(cleaner: Cleaner, subjects: Sequence[Subject], way: str, dose: float) -> list[Subject]:

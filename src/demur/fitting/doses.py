@@ -14,9 +14,10 @@ from demur.attacks import attack, unattacked
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.fitting.choice import Choice, choose_arm
+from demur.fitting.norms import activation_norms
 from demur.fitting.openings import measure_openings
 from demur.interventions import Intervention, add, clamp_features, multiply_features
-from demur.prompts.sets import PromptSets, builtin_sets
+from demur.prompts.sets import PromptSets
 from demur.saes import SAE
 from demur.types import BROKEN, Conversation, Direction, FeatureSet, Figure, Outcome, Site
 
@@ -156,10 +157,9 @@ def unit_of(engine: WhiteBoxEngine, features: FeatureSet) -> float:
 
 
 def norms_of(engine: WhiteBoxEngine, features: FeatureSet) -> dict[str, float]:
-    """The median activation norm at each of the set's sites, on plain fitting prompts."""
+    """The activation norm at each of the set's sites, as its origin keeps it."""
     sites = sorted({feature.site for feature in features.features})
-    streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), sites)
-    return {str(site): streams.median_norm(site) for site in sites}
+    return {str(site): norm for site, norm in activation_norms(engine, sites).items()}
 
 
 def choose_doses(

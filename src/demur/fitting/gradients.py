@@ -1,4 +1,4 @@
-"""What moves refusal at a site: the directions along which the refusal score changes fastest.
+"""Refusal gradients: the directions at a site along which the refusal score changes fastest.
 
 A difference of means says how harmful requests differ from harmless ones. Adding a vector at a site acts on what the
 layers behind it take for refusal, and that is what the score's gradient there says; fitted on requests in wrappers too,

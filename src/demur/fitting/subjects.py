@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from demur.interventions.expression import OPS
 from demur.prompts.pairs import behaviour
 from demur.types import Direction, Site, SteeringVector
 
+RESERVED = re.compile(r"random( \d+)?|unsteered|audit|all vectors|probe of answers")
+"""Names that an audit's own arms and figures have."""
 FIT = "fit:"
 """Before a behaviour's name: a vector that is fitted on the spot."""
 
@@ -77,6 +80,9 @@ def named(given: Mapping[str, Audited] | Sequence[str | Path]) -> dict[str, Audi
             found[name] = what
     if not found:
         raise InputError("there is nothing to audit; give a vector at least.")
+    for name in found:
+        if RESERVED.fullmatch(name):
+            raise InputError(f"{name!r} is what an audit calls its own arms; give the vector another name.")
     return found
 
 

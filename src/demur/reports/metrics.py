@@ -53,7 +53,10 @@ METRICS = {
         "cosine with the refusal direction", "", "1: the same way; 0: nothing in common; over the vector's sites.", True
     ),
     "cosine_to_gradient": Metric(
-        "cosine with the refusal gradient", "", "With the direction that moves refusal most at its sites.", True
+        "cosine with the refusal gradient",
+        "",
+        "With the direction along which refusal changes fastest there.",
+        True,
     ),
     "share_in_subspace": Metric(
         "length within the refusal subspace", "percent", "Of the vector's length, what lies in directions that move it."

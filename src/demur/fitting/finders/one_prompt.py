@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from demur.attacks import unattacked
 from demur.engines.base import Request, white_box
 from demur.errors import InputError
 from demur.evaluation.evaluator import Evaluator
@@ -12,8 +11,8 @@ from demur.evaluation.judging import calibrated_judge
 from demur.features.one_prompt import Screen, one_prompt
 from demur.fitting.doses import likelihoods, refusals
 from demur.fitting.finders.search import Finder, Search
+from demur.fitting.norms import activation_norms
 from demur.judges.refusal import refusal
-from demur.prompts.sets import builtin_sets
 from demur.saes import SAE
 from demur.types import Conversation, Decoding, FeatureSet, Site
 
@@ -51,8 +50,7 @@ def from_one_prompt(
         raise InputError(f"{engine.name} refuses {len(refused)} of {len(harmful)} fitting prompts, so there is no "
                          f"refusal number {which} to start from; use a model that refuses.")  # fmt: skip
     one = refused[which]
-    lengths = engine.activations(unattacked(builtin_sets().take("plain", "fit")), sorted(saes))
-    values = {site: value * lengths.median_norm(site) for site in saes}
+    values = {site: value * norm for site, norm in activation_norms(engine, sorted(saes)).items()}
     return one_prompt(engine, one.conversation, one.text, saes, values, refusals(evaluator, ATTACKS, 8), k,
                       screen=Screen(likelihoods(engine, prompts, one.text, SCREENED)))  # fmt: skip
 

@@ -15,11 +15,12 @@ from demur.directions.contrast import contrast
 from demur.engines.base import Request, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.pairs import answers, asked, texts_of
+from demur.fitting.cache import ROOMS
 from demur.fitting.vectors import answer_means, contrasts
 from demur.judges.outcome import rules_hash
 from demur.prompts.pairs import behaviour
 from demur.reports import Answer, Example
-from demur.runs import SOURCE_ROOMS, digest, source_hash
+from demur.runs import digest, source_hash
 from demur.stats import clustered_share, paired_difference
 from demur.types import Conversation, Figure, Generation, Site
 
@@ -56,7 +57,7 @@ def open_answers(evaluator: Evaluator, name: str, arms: Sequence[Arm], n: int = 
     probe = [texts_of(behaviour(name, "fit")[:FITTED]), texts_of(behaviour(name, "validation"))]
     key = digest({"kind": "open answers", "probe": probe, "answers": [g.key or g.text for g in made],
                   "judge": evaluator.judge.spec(), "rules": rules_hash(), "engine": evaluator.engine.fingerprint,
-                  "sources": source_hash((*SOURCE_ROOMS, "activations", "directions", "fitting"))})  # fmt: skip
+                  "sources": source_hash(ROOMS)})  # fmt: skip
     stored = evaluator.journal.scores([key]).get(key) if evaluator.journal is not None else None
     if stored is None:
         stored = _read(evaluator, name, made)

@@ -8,7 +8,7 @@ from demur.engines.mock import MockEngine
 from demur.errors import InputError
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.pairs import answers, asked
-from demur.fitting.open_answers import Reading, _read, open_answers, open_examples, open_figures
+from demur.experiments.open_answers import Reading, _read, open_answers, open_examples, open_figures
 from demur.fitting.vectors import answer_means, fit_vector
 from demur.interventions import add, at
 from demur.judges.coherence import CoherenceBand
@@ -38,7 +38,7 @@ def evaluator(engine, journal=None, low=1.0, high=1e9):
 def test_a_rerun_reads_nothing_again(engine, arms, tmp_path, monkeypatch):
     with Journal(tmp_path / "j.sqlite") as journal:
         first = open_answers(evaluator(engine, journal), "warmth", arms, 6)
-        monkeypatch.setattr("demur.fitting.open_answers._read", None)
+        monkeypatch.setattr("demur.experiments.open_answers._read", None)
         assert open_answers(evaluator(engine, journal), "warmth", arms, 6) == first
     assert [g.conversation.prompt.text for g in first.answers["unsteered"]] == [
         g.conversation.prompt.text for g in first.answers["warm x+2"]
@@ -92,7 +92,7 @@ def test_the_probe_tells_answers_of_a_kind_apart(engine, monkeypatch):
         said = "The sea, the sea", "Bread, wine, bread"
         return [Pair(f"{use}{i}", f"What is {i}?", *(f"{one}, {i}." for one in said), use=use) for i in range(12)]
 
-    monkeypatch.setattr("demur.fitting.open_answers.behaviour", pairs)
+    monkeypatch.setattr("demur.experiments.open_answers.behaviour", pairs)
     talks = [asked(pair) for pair in pairs("", "test")[:2]]
     said = ("The sea, the sea, 40.", "Bread, wine, bread, 41.")
     made = [Generation("", talk, text, (1,), 1, "end") for talk in talks for text in said]
