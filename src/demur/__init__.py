@@ -6,14 +6,10 @@ loads neither torch nor transformers. Everything else is private by convention.
 
 import ast
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("demur")
-except PackageNotFoundError:
-    __version__ = "0.0.0"
+from demur.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from demur.attacks import attack as attack

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import demur
 from demur.directions.sealed import Sealed, read_sealed, write_sealed
 from demur.directions.vectors import as_direction, as_vector, steering_vector
 from demur.errors import BadFile, BadVector
 from demur.types import Direction, Site, SteeringVector
+from demur.version import VERSION
 
 KINDS = ("demur.direction", "demur.vector")
 CONVENTION = "layer counts blocks from 0; pre is the input of that block"
@@ -80,7 +80,7 @@ def packed(value: Direction | SteeringVector) -> Sealed:
     facts = {
         "layer_convention": CONVENTION,
         "norms": {str(site): norm for site, norm in vector.norms.items() if not math.isnan(norm)},
-        "origin": {"version": demur.__version__, **vector.origin},
+        "origin": {"version": VERSION, **vector.origin},
     }
     return Sealed(kind, facts, {str(site): tensor for site, tensor in vector.vectors.items()})
 

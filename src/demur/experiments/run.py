@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import demur
 from demur.engines.base import Engine
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
@@ -27,6 +26,7 @@ from demur.reports import Answer, Example, Findings, html
 from demur.reports.overview import Overview
 from demur.runs import Journal, write_results, write_text
 from demur.types import Decoding, Figure, Table
+from demur.version import VERSION
 
 
 @dataclass
@@ -99,7 +99,7 @@ def open_run(
         "prompts": (prompts or builtin_sets()).record(),
         **spec,
         "decoding": asdict(decoding),
-        "version": demur.__version__,
+        "version": VERSION,
     }
     with Journal(out / "journal.sqlite") as journal:
         run = journal.start_run(whole, kind)

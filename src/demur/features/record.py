@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-import demur
 from demur.engines.base import Engine
 from demur.errors import BadSpec, InputError
 from demur.prompts import uses
 from demur.runs.keys import digest
 from demur.saes import SAE
 from demur.types import Conversation, Direction, Feature, FeatureSet, Site
+from demur.version import VERSION
 
 MODEL = ("weights", "tokenizer", "template", "dtype")
 """What a set says of the model that it was found on."""
@@ -43,7 +43,7 @@ def origin_of(
     made: dict[str, Any] = {
         "method": method,
         **more,
-        "version": demur.__version__,
+        "version": VERSION,
         "saes": {str(site): saes[site].source for site in sorted(saes)},
     }
     if conversations:

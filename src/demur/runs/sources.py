@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-import demur
+from demur.version import PACKAGE
 
 SOURCE_ROOMS = ("models", "engines", "interventions", "saes")
 """The packages whose code can change a generation."""
@@ -23,7 +23,7 @@ def source_hash(rooms: tuple[str, ...] = SOURCE_ROOMS, root: Path | None = None)
 
     A room that is not there is skipped.
     """
-    package = Path(demur.__file__).parent if root is None else root
+    package = PACKAGE if root is None else root
     return _total((file.relative_to(package).as_posix(), file) for room in set(rooms)
                   for file in (package / room).rglob("*.py"))  # fmt: skip
 

@@ -8,12 +8,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import demur
 from demur.errors import BadFile, BadSpec
 from demur.runs.writing import write_text
 from demur.saes.load import reload_sae
 from demur.saes.sae import SAE
 from demur.types import Feature, FeatureSet, Site
+from demur.version import VERSION
 
 KIND = "demur.features"
 CONVENTION = "layer counts blocks from 0; pre is the input of that block, post its output"
@@ -36,7 +36,7 @@ def save_features(features: FeatureSet, path: str | Path) -> Path:
         "layer_convention": CONVENTION,
         "features": [{"site": str(f.site), "index": f.index, "score": f.score} for f in features.features],
         "saes": {str(site): features.saes[site] for site in sorted(features.saes)},
-        "origin": {"version": demur.__version__, **features.origin},
+        "origin": {"version": VERSION, **features.origin},
     }
     try:
         record["sha256"] = _seal(record)
