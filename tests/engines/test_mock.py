@@ -13,7 +13,7 @@ from demur.types import Conversation, Decoding, Direction, Message, Prompt, Site
 LONG = Decoding(max_new_tokens=64)
 
 
-def ask(text, kind: Any = "plain", attack="plain", prefill=""):
+def ask(text, kind: Any = "plain", attack="direct", prefill=""):
     return Conversation(Prompt(f"p-{text}", text, "tests", kind), (Message("user", text),), prefill, attack)
 
 
@@ -68,9 +68,9 @@ def test_too_much_of_anything_else_makes_it_repeat_itself(mock):
 def test_it_counts_its_calls_and_repeats_its_answers(mock):
     requests = [Request(HARMFUL), Request(PLAIN)]
     first = mock.generate(requests, LONG)
-    assert (mock.calls["generate"], mock.rows) == (1, 2)
+    assert (mock.calls["generate"], mock.answered) == (1, 2)
     assert mock.generate(requests, LONG) == first == MockEngine().generate(requests, LONG)
-    assert (mock.calls["generate"], mock.rows) == (2, 4)
+    assert (mock.calls["generate"], mock.answered) == (2, 4)
     assert set(mock.calls) == {"generate"}
 
 

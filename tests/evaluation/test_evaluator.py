@@ -116,13 +116,11 @@ def test_the_outcomes_are_the_planted_ones(whole):
 def test_a_rerun_makes_no_engine_call_and_gives_the_same_table(tmp_path, judge, decoding, whole):
     first, again = Planted(), Planted()
     with Journal(tmp_path / "j.sqlite") as journal:
-        made = Evaluator(first, judge, decoding, journal)
-        assert made.run(arms(first), SETS) == whole
+        assert Evaluator(first, judge, decoding, journal).run(arms(first), SETS) == whole
     judged = judge.engine.calls.copy()
     with Journal(tmp_path / "j.sqlite") as journal:
-        rerun = Evaluator(again, judge, decoding, journal)
-        assert rerun.run(arms(again), SETS) == whole
-    assert (made.generated, rerun.generated) == (first.rows, 0) == (ROWS, 0)
+        assert Evaluator(again, judge, decoding, journal).run(arms(again), SETS) == whole
+    assert (first.answered, again.answered) == (ROWS, 0)
     assert not again.calls
     assert judge.engine.calls == judged
 
@@ -139,8 +137,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, small_batches, judge, decod
     with Journal(tmp_path / "j.sqlite") as journal:
         table = Evaluator(healthy, judge, decoding, journal).run(arms(healthy), SETS)
     assert shares(table) == shares(whole)
-    assert dying.rows == 8 * (at - 1)
-    assert dying.rows + healthy.rows == ROWS
+    assert dying.answered == 8 * (at - 1)
+    assert dying.answered + healthy.answered == ROWS
 
 
 def test_a_run_killed_while_judging_generates_nothing_again(tmp_path, small_batches, judge, decoding, whole):
@@ -161,9 +159,9 @@ def test_a_changed_judge_judges_anew_and_generates_nothing(tmp_path, judge, deco
     other = OutcomeJudge(Planted(), replace(judge.band, high=judge.band.high * 2), judge.others)
     with Journal(tmp_path / "j.sqlite") as journal:
         Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS)
-        rows = engine.rows
+        rows = engine.answered
         table = Evaluator(engine, other, decoding, journal).run(arms(engine), SETS)
-        assert engine.rows == rows
+        assert engine.answered == rows
         assert isinstance(other.engine, Planted)
         assert other.engine.calls["logprobs"] > 0
         key = table["add", "plain"][0].generation.key
@@ -201,7 +199,7 @@ def test_in_bf16_a_missing_row_is_made_again_among_its_whole_batch_and_the_other
     with Journal(path) as journal:
         after = Evaluator(second, judge, decoding, journal).run(arms(second), SETS)
         stored = journal.generations(row.generation.key for rows in after.values() for row in rows)
-    assert second.rows == 8
+    assert second.answered == 8
     texts = {place: [row.generation.text for row in rows] for place, rows in after.items()}
     assert [text.endswith("second") for rows in texts.values() for text in rows].count(True) == 1
     assert texts["add", "harmful"][3].endswith("second")
@@ -213,10 +211,10 @@ def test_in_fp32_only_the_missing_row_is_made_again(tmp_path, judge, decoding, w
     with Journal(path) as journal:
         Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS)
     forget(path, whole["ablate", "plain"][2].generation.key)
-    engine.rows = 0
+    engine.answered = 0
     with Journal(path) as journal:
         assert Evaluator(engine, judge, decoding, journal).run(arms(engine), SETS) == whole
-    assert engine.rows == 1
+    assert engine.answered == 1
 
 
 def test_in_bf16_a_row_among_others_is_another_row(tmp_path, judge, decoding):
@@ -224,7 +222,7 @@ def test_in_bf16_a_row_among_others_is_another_row(tmp_path, judge, decoding):
     with Journal(tmp_path / "j.sqlite") as journal:
         for sets in (SETS, few, few):
             Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
-    assert engine.rows == sum(map(len, SETS.values())) + 3
+    assert engine.answered == sum(map(len, SETS.values())) + 3
 
 
 def ask(id: str, text: str) -> Conversation:
@@ -242,7 +240,7 @@ def test_equal_requests_are_generated_once_in_fp32_and_each_among_its_own_in_bf1
         arms = [Arm("unsteered")] + [Arm("nothing", chain())] * (dtype is Planted)
         own = Evaluator(engine, judge, decoding, journal, run_id=run)
         table = own.run(arms, sets | {"c": [ask("5", "a poem")]})
-    assert engine.rows == made
+    assert engine.answered == made
     rows = [row for place in table.values() for row in place]
     assert {row.generation.arm for row in rows} == {arm for arm, _ in table}
     assert [row.generation.conversation.prompt.id for row in table["unsteered", "a"]] == ["1", "2", "3"]
@@ -269,7 +267,7 @@ def test_played_turns_are_kept_and_come_back_from_the_journal(tmp_path, judge, d
             Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)["unsteered", "turns"]
             for _ in range(2)
         )
-    assert engine.rows == 3
+    assert engine.answered == 3
     assert first == again
     assert all(m.content for row in first for m in row.generation.conversation.messages)
 
@@ -289,7 +287,7 @@ def test_sampled_answers_to_equal_requests_are_drawn_one_by_one(tmp_path, judge)
         for seed in (0, 0, 1):
             decoding = Decoding(max_new_tokens=8, temperature=1.0, seed=seed)
             Evaluator(engine, judge, decoding, journal).run([Arm("unsteered")], sets)
-    assert engine.rows == 4
+    assert engine.answered == 4
 
 
 def test_progress_names_its_phase_and_ends_at_the_total(judge, decoding, small_batches):

@@ -30,12 +30,13 @@ def test_the_panel_is_large_enough_for_every_request_its_own_among_them(name):
 
 
 def test_the_band_is_that_of_the_unsteered_validation_answers():
-    steps: list[tuple[int, int, int]] = []
-    judge = calibrated_judge(Planted(), DECODING, progress=lambda *at: steps.append(at))
+    steps: list[tuple[int, int]] = []
+    engine = Planted()
+    judge = calibrated_judge(engine, DECODING, progress=lambda *at: steps.append(at))
     assert judge.band.n == N >= 50
     assert judge.band.origin["new_tokens"] == 12
-    assert steps[-1][:2] == (N, N)
-    assert sum(made for *_, made in steps) == N
+    assert steps[-1] == (N, N)
+    assert engine.answered == N
 
 
 def test_with_a_journal_it_is_fitted_once_and_for_each_decoding(tmp_path):
@@ -70,11 +71,12 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
     assert bands[0].n == N - 3
 
 
-def test_an_opened_evaluator_counts_what_calibrates_its_judge_and_makes_nothing_twice(tmp_path):
+def test_an_opened_evaluator_answers_what_calibrates_its_judge_and_makes_nothing_twice(tmp_path):
     counts, phases = [], set()
     for _ in range(2):
-        with open_evaluator(Planted(), DECODING, tmp_path, lambda phase, *_: phases.add(phase)) as opened:
-            counts.append(opened.generated)
+        engine = Planted()
+        with open_evaluator(engine, DECODING, tmp_path, lambda phase, *_: phases.add(phase)) as opened:
+            counts.append(engine.answered)
             assert (opened.run_id, opened.folder) == ("", tmp_path)
             assert opened.prompts.name == "built-in"
     assert counts == [N, 0]

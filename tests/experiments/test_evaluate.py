@@ -37,7 +37,7 @@ def test_every_attack_and_arm_has_its_figures(run):
 
 def test_generated_counts_every_answer_the_judges_too(run):
     _, engine, done = run
-    assert done.generated == engine.rows == 2 * 3 * 6 + 348
+    assert done.generated == engine.answered == 2 * 3 * 6 + 348
 
 
 def test_the_results_say_what_was_run(run):

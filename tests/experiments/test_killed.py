@@ -73,7 +73,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tm
         assert not (broken / "results.json").exists()
     resumed = Planted()
     made = evaluate(resumed, PROMPTS, STEER, CONFIG, broken).generated
-    assert made == resumed.rows <= undisturbed.rows
+    assert made == resumed.answered <= undisturbed.answered
     assert read_results(broken).figures == read_results(whole).figures
     assert read_results(broken).spec == read_results(whole).spec
     with Journal(broken / "journal.sqlite", readonly=True) as journal:

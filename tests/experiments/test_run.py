@@ -65,7 +65,7 @@ def listed(out):
 def test_a_finished_run_has_results_a_report_and_its_rows_in_the_journal(done):
     out, engine, result = done
     assert read_results(out).figures == result.figures
-    assert (result.report, result.generated) == (out / "report.html", engine.rows)
+    assert (result.report, result.generated) == (out / "report.html", engine.answered)
     assert "A trial" in result.report.read_text(encoding="utf-8")
     assert listed(out) == [("trial", "finished", 8)]
     assert str(result) == f"A trial\nIt ran.\nReport: {result.report}"
@@ -96,7 +96,7 @@ def test_another_spec_is_another_run_beside_it_that_takes_what_is_there(tmp_path
     trial(second, STEER, TrialConfig(4), tmp_path)
     assert sorted(listed(tmp_path)) == [("trial", "finished", 6), ("trial", "finished", 8)]
     # Of four requests spread over the test set, the first stands among the three too.
-    assert 0 < second.rows < 8
+    assert 0 < second.answered < 8
 
 
 def test_a_run_in_which_something_is_raised_stays_open_leaves_no_results_and_goes_on(tmp_path):

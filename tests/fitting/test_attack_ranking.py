@@ -46,7 +46,7 @@ def test_attacks_are_ranked_by_compliance_among_the_families_that_leave_requests
     assert found.on_topic["base64"] == 0
     assert min(found.on_topic[name] for name in tried if name != "base64") >= 0.5
     assert engine.calls["generate"] == 1
-    assert (engine.rows, engine.uses) == (2 * 8 * len(tried), {"validation"})
+    assert (engine.answered, engine.uses) == (2 * 8 * len(tried), {"validation"})
 
 
 def test_a_model_that_makes_nothing_of_any_attack_is_refused_with_the_shares(judge, decoding):

@@ -22,7 +22,7 @@ SITES = (Site(1, "pre"), Site(2, "pre"))
 @pytest.fixture(autouse=True)
 def opened(monkeypatch):
     calls = []
-    monkeypatch.setattr(cleaning, "measure_openings", lambda *_, **__: calls.append(1) or OPENINGS)
+    monkeypatch.setattr(cleaning, "cached_openings", lambda *_, **__: calls.append(1) or OPENINGS)
     return calls
 
 
@@ -115,7 +115,7 @@ def test_a_model_that_refuses_too_little_has_no_refusal_gradients_and_says_so(ti
     def few(*_, **__):
         raise NoRefusal("2 of 9 fitting prompts were refused.")
 
-    monkeypatch.setattr(cleaning, "measure_openings", few)
+    monkeypatch.setattr(cleaning, "cached_openings", few)
     rows, lacking = refusal_gradients(Cleaner(tiny("llama").engine, folder=tmp_path), SITES)
     assert rows == [] and "2 of 9 fitting prompts" in lacking[0]
     assert refusal_gradients(Cleaner(tiny("llama").engine), []) == ([], [])

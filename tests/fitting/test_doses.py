@@ -178,11 +178,11 @@ def test_the_screen_is_how_far_the_refusal_score_falls_and_nothing_is_generated(
             asked.append(({c.prompt.use for c in talks}, intervention is None))
             return torch.full((len(talks),), next(scores), dtype=torch.float64)
 
-    def measured(_engine, harmful, plain):
+    def measured(_folder, _engine, harmful, plain):
         fitted.extend(c.prompt.use for c in (*harmful, *plain))
         return Fake()
 
-    monkeypatch.setattr("demur.fitting.doses.measure_openings", measured)
+    monkeypatch.setattr("demur.fitting.doses.cached_openings", measured)
     assert refusal_score_drop(engine, builtin_sets(), saes, 0.0, 4)([features, features]) == [2.0, 0.5]
     assert asked == [({"validation"}, True), ({"validation"}, False), ({"validation"}, False)]
     assert set(fitted) == {"fit"}

@@ -81,7 +81,7 @@ def test_a_cached_fit_is_read_back_and_made_again_when_anything_that_decides_it_
     assert read.difference.vectors[site].equal(first.difference.vectors[site])
     assert (read.direction.site, read.direction.norm) == (first.direction.site, first.direction.norm)
     assert (read.candidates, read.openings) == (first.candidates, first.openings)
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("refusal-direction-*")
     for config, prompts in ((replace(CONFIG, n=6), None), (replace(CONFIG, bounds=Bounds(0.4)), None), (CONFIG, given)):
         calls = sum(again.calls.values())
         search_direction(again, config, prompts, tmp_path)

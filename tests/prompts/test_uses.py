@@ -1,4 +1,6 @@
+import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +9,7 @@ from demur.errors import InputError
 from demur.prompts import uses
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import Pair
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Prompt
 
 
@@ -95,3 +98,66 @@ def test_the_built_in_sets_pass_and_it_takes_no_time():
     start = time.perf_counter()
     uses.check(fitting=same, validation=rows(WINE))
     assert time.perf_counter() - start < 0.5, "rows that are alike within a role are not compared"
+
+
+OWN = PromptSets("A", tuple(replace(p, id=f"own {p.id}", text=f"{p.text} zebra{i} quokka{i} narwhal{i}")
+                            for i, p in enumerate(builtin_sets().prompts[::6])))  # fmt: skip
+"""Prompts of no one else: three words of each stand nowhere else."""
+
+
+def moved(sets: PromptSets) -> PromptSets:
+    """The same rows, those for fitting and those for the test exchanged, as another division of them may have it."""
+    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    return PromptSets("B", tuple(replace(p, use=turned[p.use]) for p in sets.prompts))
+
+
+def test_an_artifact_is_not_scored_on_what_it_was_fitted_on():
+    origin = {"fitted_on": [OWN.fitted_on()]}
+    uses.check_artifact(origin, OWN)
+    uses.check_artifact(origin, builtin_sets())
+    with pytest.raises(InputError, match=r"fitted or chosen on \(A\), nearly repeats .* \(B\); fit again with these"):
+        uses.check_artifact(origin, moved(OWN))
+    fit = OWN.take("harmful", "fit")
+    some = {"fitted_on": [OWN.fitted_on([fit[0].text])]}
+    tested = [replace(p, use="test") if p.id == fit[1].id else p for p in OWN.prompts]
+    uses.check_artifact(some, PromptSets("C", tuple(tested)))
+    tested = [replace(p, use="test", text=f"Please, {p.text.upper()}") if p.id == fit[0].id else p for p in OWN.prompts]
+    with pytest.raises(InputError, match=re.escape(f"{fit[0].text!r}, which")):
+        uses.check_artifact(some, PromptSets("C", tuple(tested)))
+
+
+def test_an_artifact_of_built_in_prompts_is_not_scored_on_them_in_a_users_file():
+    record = builtin_sets().fitted_on()
+    assert record == {"name": "built-in", "sha256": builtin_sets().sha256}
+    same = PromptSets("mine", tuple(replace(p, id=f"mine {p.id}") for p in builtin_sets().prompts[::6]))
+    # Older directions say it in `prompts`; what is made of an artifact says it in what it is made of.
+    origins = [{"fitted_on": [record]}, {"prompts": builtin_sets().record()}]
+    for origin in [*origins, {"of": origins[0]}, {"from": {"of": origins[1]}}]:
+        uses.check_artifact(origin, builtin_sets())
+        uses.check_artifact(origin, same)
+        uses.check_artifact(origin, OWN)
+        with pytest.raises(InputError, match=r"fitted or chosen on \(built-in\)"):
+            uses.check_artifact(origin, moved(same))
+
+
+def test_an_artifact_of_a_users_prompts_is_not_scored_on_them_among_the_built_in_ones():
+    same = PromptSets("mine", tuple(replace(p, id=f"mine {p.id}") for p in builtin_sets().prompts[::6]))
+    uses.check_artifact({"fitted_on": [same.fitted_on()]}, builtin_sets())
+    with pytest.raises(InputError, match=r"fitted or chosen on \(B\)"):
+        uses.check_artifact({"fitted_on": [moved(same).fitted_on()]}, builtin_sets())
+
+
+@pytest.mark.parametrize("origin", [{}, {"method": "by hand"}, {"prompts": ["p1", "p2"]}, {"fitted_on": "hearsay"}])
+def test_an_artifact_that_does_not_say_what_it_was_fitted_on_passes(origin):
+    uses.check_artifact(origin, OWN)
+
+
+def test_checking_an_artifact_takes_no_time():
+    origin = {"fitted_on": [builtin_sets().fitted_on()]}
+    other = PromptSets("mine", builtin_sets().prompts[1:])
+    best = float("inf")
+    for sets in (builtin_sets(), other, other, other):
+        start = time.perf_counter()
+        uses.check_artifact(origin, sets)
+        best = min(best, time.perf_counter() - start)
+    assert best < 0.05

@@ -10,7 +10,7 @@ import typer
 from demur.cli import options
 from demur.cli.choices import Dtype
 from demur.cli.progress import opened, progress
-from demur.cli.results import say
+from demur.cli.results import say, told
 from demur.cli.search import Search, grid_line
 from demur.cli.show import console, seen
 from demur.types import Direction
@@ -61,7 +61,7 @@ def show(path: Annotated[Path, typer.Argument(help="A direction file.")]) -> Non
 def _print(direction: Direction) -> None:
     scores = dict(direction.origin.get("scores", {}))
     console.print(f"site {direction.site}, width {direction.vector.numel()}, activation norm {direction.norm:.1f}")
-    for key, value in direction.origin.items():
+    for key, value in told(direction.origin).items():
         if key != "scores":
             console.print("  ", seen(f"{key}: {value}"), sep="")
     for key, value in scores.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from demur.cli.show import answer_table, console, outcome_table, seen
 
@@ -29,6 +30,14 @@ def print_result(result: Result, verbose: bool = False) -> None:
 def say(text: str) -> None:
     """A line with a path or a command: never broken, so that it can be copied."""
     console.print(seen(text), soft_wrap=True)
+
+
+def told(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """An artifact's origin for people: the prompts that it was fitted on by name, without their texts."""
+    made = {key: told(value) if isinstance(value, Mapping) else value for key, value in origin.items()}
+    if isinstance(made.get("fitted_on"), list):
+        made["fitted_on"] = ", ".join(str(one.get("name")) for one in made["fitted_on"])
+    return made
 
 
 def made(generated: int, seconds: float) -> str:

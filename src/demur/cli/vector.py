@@ -11,7 +11,7 @@ from demur.cli import options
 from demur.cli.audit import audit
 from demur.cli.choices import Construction, Dtype, Point, Read, VectorMethod, Way, one_of
 from demur.cli.progress import opened, progress
-from demur.cli.results import say
+from demur.cli.results import say, told
 from demur.cli.show import console, seen
 from demur.errors import InputError
 from demur.types import SteeringVector
@@ -145,7 +145,7 @@ def show(vector: Vector) -> None:
 
     given = read_vector(vector)
     say(_sites(given))
-    for key, value in given.origin.items():
+    for key, value in told(given.origin).items():
         console.print("  ", seen(f"{key}: {value}"), sep="")
 
 

@@ -94,6 +94,11 @@ class Engine(Protocol):
         """Width of the residual stream."""
         ...
 
+    @property
+    def answered(self) -> int:
+        """Answers that it has generated since it was made."""
+        ...
+
     def check(self, intervention: Intervention | None) -> None:
         """UnknownName or BadVector unless the intervention fits the model; before any work."""
         ...

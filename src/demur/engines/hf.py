@@ -40,6 +40,7 @@ class HFEngine:
             )
         self.model = models.load(model, dtype) if isinstance(model, str) else model
         self.slots = slots
+        self.answered = 0
 
     @property
     def name(self) -> str:
@@ -91,6 +92,7 @@ class HFEngine:
                 requests[i] = replace(requests[i], conversation=played)
         rows = [self._row(request) for request in requests]
         answers = self._run(rows, decoding, progress)
+        self.answered += len(answers)
         return [
             Generation("", r.conversation, self._text(a), tuple(a.tokens), row.prompt_length, a.finish, r.arm)  # pyright: ignore[reportArgumentType]
             for r, row, a in zip(requests, rows, answers, strict=True)

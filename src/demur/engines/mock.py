@@ -58,7 +58,7 @@ def _check_work(conversations: Sequence[Conversation], sites: Sequence[Site], wh
 
 
 class MockEngine:
-    """`WhiteBoxEngine` without a model. `calls` counts the calls of each method, `rows` the answers generated."""
+    """`WhiteBoxEngine` without a model. `calls` counts the calls of each method, `answered` the answers generated."""
 
     name = "mock"
 
@@ -74,7 +74,7 @@ class MockEngine:
         self.head[token("I'm")], self.head[token("Sure,")] = axis, -axis
         self.direction = Direction(axis, Site(n_layers // 2), 2.0, {"method": "planted"})
         self.calls: Counter[str] = Counter()
-        self.rows = 0
+        self.answered = 0
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -203,7 +203,7 @@ class MockEngine:
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> list[Generation]:
         """Answers by `decide`, cut at a stop string or max_new_tokens words. Sampling changes nothing."""
         self.calls["generate"] += 1
-        self.rows += len(requests)
+        self.answered += len(requests)
         found = []
         for request in requests:
             c, steer = request.conversation, request.intervention

@@ -61,8 +61,6 @@ class Evaluator:
     """Where fits are cached for the next time; None: nowhere."""
     run_id: str = ""
     """The journal's run that answers belong to; "" for none."""
-    generated: int = 0
-    """Answers that the engine really made (the rest came from the journal)."""
 
     def run(self, arms: Sequence[Arm], sets: Mapping[str, Sequence[Conversation]]) -> Table:
         """Judged answers of every arm on every set."""
@@ -79,7 +77,7 @@ class Evaluator:
 
     def answer(self, requests: Sequence[Request]) -> list[Generation]:
         """One generation a request, in order; what the journal has is not made again."""
-        return answer(self.engine, requests, self.decoding, self.journal, self._count)
+        return answer(self.engine, requests, self.decoding, self.journal, partial(self.progress, "generating"))
 
     def link(self, arm: str, name: str, answers: Sequence[Generation]) -> None:
         """Write down that these answers are the run's, of this arm on this set."""
@@ -93,10 +91,6 @@ class Evaluator:
             found[arm.name] = right_items(self.engine, items, arm.intervention, self.journal, BATCH)
             self.progress("scoring items", index + 1, len(arms))
         return found
-
-    def _count(self, done: int, total: int, made: int) -> None:
-        self.generated += made
-        self.progress("generating", done, total)
 
     def _judge(self, answers: Sequence[Generation]) -> list[Verdict]:
         """Verdicts in order; each batch is stored as it is judged."""
@@ -126,11 +120,11 @@ def answer(
     requests: Sequence[Request],
     decoding: Decoding,
     journal: Journal | None,
-    progress: Callable[[int, int, int], None] = lambda _done, _total, _made: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Generation]:
     """One generation a request, in order; what the journal has is not made again.
 
-    progress gets (rows done, rows in all, rows just made).
+    progress gets (rows done, rows in all).
     """
     specs = {id(r.intervention): spec_of(r.intervention, engine.n_layers) for r in requests}
     sources = source_hash()
@@ -143,7 +137,7 @@ def answer(
         )
 
     answers: list[Generation] = []
-    progress(0, len(requests), 0)
+    progress(0, len(requests))
     for start in range(0, len(requests), BATCH):
         some = requests[start : start + BATCH]
 
@@ -151,7 +145,7 @@ def answer(
             made = engine.generate([some[i] for i in rows], decoding)
             return [replace(generation, key=key) for generation, key in zip(made, keys, strict=True)]
 
-        found, made = cached(
+        found, _ = cached(
             partial(key_of, some=some),
             len(some),
             engine.fingerprint.dtype,
@@ -163,7 +157,7 @@ def answer(
             as_asked(generation, r.conversation.prompt, r.conversation.attack, r.arm)
             for generation, r in zip(found, some, strict=True)
         ]
-        progress(len(answers), len(requests), made)
+        progress(len(answers), len(requests))
     return answers
 
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from demur.attacks import attack
@@ -45,7 +46,7 @@ def calibrated_judge(
     engine: Engine,
     decoding: Decoding,
     journal: Journal | None = None,
-    progress: Callable[[int, int, int], None] = lambda _done, _total, _made: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> OutcomeJudge:
     """A judge whose coherence band is that of the engine's unsteered answers to harmless validation prompts.
 
@@ -70,18 +71,11 @@ def open_evaluator(
     progress: Progress = silent,
     prompts: PromptSets | None = None,
 ) -> Iterator[Evaluator]:
-    """An evaluator with a calibrated judge, on `folder`'s journal; the answers that calibrate the judge count too."""
-    made = 0
-
-    def calibrating(done: int, total: int, fresh: int) -> None:
-        nonlocal made
-        made += fresh
-        progress("calibrating the judge", done, total)
-
+    """An evaluator with a calibrated judge, on `folder`'s journal."""
     with Journal(folder / "journal.sqlite") as journal:
-        judge = calibrated_judge(engine, decoding, journal, calibrating)
+        judge = calibrated_judge(engine, decoding, journal, partial(progress, "calibrating the judge"))
         prompts = builtin_sets() if prompts is None else prompts
-        yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder, generated=made)
+        yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder)
 
 
 def _likelihoods(engine: Engine, answers: Sequence[Generation], journal: Journal | None) -> list[float]:

@@ -11,14 +11,15 @@ from demur.analysis.tables import excess, find, in_words
 from demur.engines.base import WhiteBoxEngine
 from demur.evaluation.evaluator import Progress, silent
 from demur.experiments.proof import Proof, ProofConfig, Smaller, prove
-from demur.experiments.run import examples, open_run
+from demur.experiments.run import begin, examples, open_run
 from demur.features import minimal
 from demur.features.minimal import KEPT
 from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.doses import Doses, choose_doses, choose_factor, effects, refusal_score_drop
 from demur.fitting.refusal import refusal_direction, remarks
-from demur.prompts.sets import PromptSets
+from demur.prompts import uses
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Result
 from demur.reports.overview import CLAIMS, proof_overview
 from demur.runs import digest
@@ -63,8 +64,10 @@ def verify_features(
 
     saes: those that the features are of; read from the folders that the set names when left out. direction: a value or
     a file; fitted when left out. Writes journal, results.json, report.html and minimal.json under `out`, and resumes.
+    Raises InputError for features or a direction that were found on prompts that are tested here.
     """
-    config, out = config or VerifyConfig(), Path(out)
+    config, out, begun = config or VerifyConfig(), Path(out), begin(engine)
+    uses.check_artifact(features.origin, prompts or builtin_sets())
     saes = load_saes(features) if saes is None else saes
     toward = refusal_direction(engine, direction, prompts, out, progress)
     spec = {
@@ -75,13 +78,13 @@ def verify_features(
         "direction": {**direction_record(toward), "scores": toward.origin.get("scores")},
         "config": asdict(config),
     }
-    with open_run(engine, "features verify", out, spec, config.new_tokens, progress, prompts) as run:
+    with open_run(engine, "features verify", out, spec, config.new_tokens, progress, prompts, begun) as run:
         evaluator = run.evaluator
         attacks = rank_attacks(evaluator).best
         doses = choose_doses(evaluator, features, saes, attacks)
         smaller = None
         if config.minimal:
-            drop = refusal_score_drop(engine, evaluator.prompts, saes, doses.factor)
+            drop = refusal_score_drop(engine, evaluator.prompts, saes, doses.factor, folder=out)
             subset = minimal(features, effects(evaluator, saes), screen=drop)
             factor = choose_factor(evaluator, subset, saes, enough=KEPT * doses.gain).dose
             smaller = Smaller(subset, factor)

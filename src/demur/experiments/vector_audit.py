@@ -8,7 +8,6 @@ own). Everything else is exploratory.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,14 +27,15 @@ from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.experiments.audit_figures import behaviours_seen, geometry_figures, mitigation_figures
 from demur.experiments.audit_measure import measure, tested_arms
 from demur.experiments.audit_report import audit_page, summarise
-from demur.experiments.run import open_run
+from demur.experiments.run import Begun, begin, open_run
 from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
 from demur.fitting.subjects import Audited, Subject, measurable, named, subjects_from
+from demur.prompts import uses
 from demur.prompts.pairs import behaviour
-from demur.prompts.sets import PromptSets
+from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Result
 from demur.reports.overview import audit_overview
 from demur.runs import digest
@@ -74,15 +74,16 @@ def audit(
     when left out. Writes journal, results.json and report.html under `out`, and resumes.
 
     Cleaning, and what the geometry says of refusal at the vectors' sites, go by attack families that the audit does not
-    test. Raises InputError when vectors are to be cleaned and the model has no refusal direction.
+    test. Raises InputError when vectors are to be cleaned and the model has no refusal direction, and
+    for a vector or a direction that was fitted on prompts that are tested here.
     """
-    config, out, started = config or AuditConfig(), Path(out), time.monotonic()
+    config, out, begun = config or AuditConfig(), Path(out), begin(engine)
     config = _checked(config, vectors)
     ready = prepare(engine, vectors, config, out, direction, prompts, progress)
     if not config.attacks:
         config = with_attacks(engine, config, out, prompts, progress)
     ready = compared(engine, ready, config, out, prompts, progress)
-    return run_audit(engine, ready, config, out, prompts, progress, started)
+    return run_audit(engine, ready, config, out, prompts, progress, begun)
 
 
 def prepare(
@@ -98,6 +99,7 @@ def prepare(
     subjects = subjects_from(engine, vectors, config.length, config.sites, out, progress)
     if config.clean and all(s.vector is None for s in subjects):
         raise InputError("there is no vector to clean among what is audited; leave cleaning out.")
+    _unleaked(None, subjects, prompts)
     toward, undirected = direction_or_why(engine, direction, prompts, out, progress)
     if config.clean and toward is None:
         raise InputError(f"{engine.name}: cleaning needs a refusal direction; leave it out. {undirected[0]}")
@@ -141,12 +143,13 @@ def run_audit(
     out: str | Path,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
-    started: float | None = None,
+    begun: Begun | None = None,
 ) -> AuditResult:
     """Measure what was prepared; generations, scores and verdicts go through `out`'s journal."""
     _sound(ready)
+    _unleaked(ready.direction, ready.subjects, prompts)
     with open_run(
-        engine, "vector audit", out, _spec(ready, config), config.new_tokens, progress, prompts, started
+        engine, "vector audit", out, _spec(ready, config), config.new_tokens, progress, prompts, begun
     ) as run:
         evaluator = run.evaluator
         if not config.attacks:
@@ -215,6 +218,13 @@ def _sound(ready: Prepared) -> None:
     for s in ready.subjects:
         if s.vector is not None and ready.gradients:
             basis_cosines(s.vector, ready.gradients)
+
+
+def _unleaked(direction: Direction | None, subjects: Sequence[Subject], prompts: PromptSets | None) -> None:
+    """InputError for a direction or a vector that was fitted or chosen on what is tested here."""
+    for made in (direction, *(s.vector for s in subjects)):
+        if made is not None:
+            uses.check_artifact(made.origin, prompts or builtin_sets())
 
 
 def _spec(ready: Prepared, config: AuditConfig) -> dict[str, object]:

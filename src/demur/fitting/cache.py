@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from demur.directions.artifact import KINDS, packed, unpacked
 from demur.directions.sealed import Sealed, read_sealed, write_sealed
-from demur.errors import BadFile, InputError
+from demur.engines.base import WhiteBoxEngine
+from demur.errors import BadFile, InputError, NoRefusal
 from demur.fitting.candidates import Candidate, Fit
-from demur.fitting.openings import Openings
+from demur.fitting.openings import Openings, measure_openings
 from demur.judges.outcome import rules_hash
 from demur.runs import SOURCE_ROOMS, digest, source_hash
-from demur.types import Direction, EngineFingerprint, Site, SteeringVector
+from demur.types import Conversation, Direction, EngineFingerprint, Site, SteeringVector
 
 T = TypeVar("T")
 
@@ -43,6 +44,32 @@ def cached(folder: Path | None, name: str, about: object, fingerprint: EngineFin
     content = _packed(make())
     write_sealed(path, replace(content, facts={**content.facts, "key": key}))
     return _read(path, key)
+
+
+def cached_openings(
+    folder: Path | None,
+    engine: WhiteBoxEngine,
+    harmful: Sequence[Conversation],
+    harmless: Sequence[Conversation],
+    longest: int = 3,
+) -> Openings:
+    """`measure_openings`, cached; and so is that a model refuses too little to have any: NoRefusal again."""
+
+    def make() -> dict[str, Any]:
+        try:
+            return asdict(measure_openings(engine, harmful, harmless, longest))
+        except NoRefusal as problem:
+            return {"none": str(problem)}
+
+    about = [[asdict(talk) for talk in some] for some in (harmful, harmless)]
+    found = cached(folder, "refusal openings", [about, longest], engine.fingerprint, make)
+    if "none" in found:
+        raise NoRefusal(found["none"])
+    return _openings(found)
+
+
+def _openings(facts: dict[str, Any]) -> Openings:
+    return Openings(**{**facts, "sequences": tuple(map(tuple, facts["sequences"]))})
 
 
 def _read(path: Path, key: str) -> Any:
@@ -76,10 +103,9 @@ def fit_of(content: Sealed) -> Fit:
     """The fit that a sealed file holds, its difference standing where its direction does."""
     facts, vector, difference = content.facts, content.tensors["direction"], content.tensors["difference"]
     site, norm, origin = Site(facts["layer"], facts["point"]), facts["norm"], facts["origin"]
-    opened = {**facts["openings"], "sequences": tuple(map(tuple, facts["openings"]["sequences"]))}
     return Fit(
         Direction(vector, site, norm, origin),
         SteeringVector({site: difference}, {site: norm}, origin),
         tuple(Candidate(**candidate) for candidate in facts["candidates"]),
-        Openings(**opened),
+        _openings(facts["openings"]),
     )

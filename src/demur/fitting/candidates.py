@@ -93,15 +93,17 @@ def choose_direction(
     grid: Grid | None = None,
     bounds: Bounds | None = None,
     progress: Callable[[int, int], None] | None = None,
+    openings: Openings | None = None,
 ) -> Fit:
     """Fit on `harmful` against `harmless`, choose on the validation prompts.
 
-    Where no candidate is within the bounds, the one that needs them relaxed least is taken (`best_of`), and its origin
-    says so in `bounds_relaxed`. Raises InputError when the splits leak (`prompts.uses`) or the grid is empty.
+    openings: those of the fitting prompts; measured when left out. Where no candidate is within the bounds, the one
+    that needs them relaxed least is taken (`best_of`), and its origin says so in `bounds_relaxed`. Raises InputError
+    when the splits leak (`prompts.uses`) or the grid is empty.
     """
     grid, bounds = grid or Grid(), bounds or Bounds()
     uses.check(fitting=[*harmful, *harmless], validation=[*validation_harmful, *validation_harmless])
-    openings = measure_openings(engine, harmful, harmless)
+    openings = openings or measure_openings(engine, harmful, harmless)
     depth = max(1, int(MAX_DEPTH * engine.n_layers))
     sites = [Site(layer, "pre") for layer in range(0, depth, grid.layer_step) if layer > 0 or depth == 1]
     positions = grid.positions or tuple(range(-grid.tail, 0))

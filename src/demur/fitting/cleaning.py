@@ -16,13 +16,14 @@ from demur.engines.base import WhiteBoxEngine
 from demur.errors import InputError, NoRefusal, unknown
 from demur.evaluation.evaluator import Progress, silent
 from demur.features.record import MODEL
-from demur.fitting.cache import cached
+from demur.fitting.cache import cached, cached_openings
 from demur.fitting.edits import constrained_edit, projected
 from demur.fitting.gradients import WRAPPERS, gradient_subspaces, wrapped
-from demur.fitting.openings import Openings, measure_openings
+from demur.fitting.openings import Openings
 from demur.fitting.refusal import refusal_direction
 from demur.fitting.subjects import Subject, subject
 from demur.fitting.subspace import CONSTRUCTIONS, FittedSubspace, fit_subspace
+from demur.prompts import uses
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import digest
 from demur.types import Conversation, Direction, Site, SteeringVector, Subspace
@@ -90,7 +91,7 @@ class Cleaner:
     @cached_property
     def openings(self) -> Openings:
         """First tokens of the model's refusals: a score by longer ones has no gradient."""
-        return measure_openings(self.engine, *self.bare[:2], longest=1)
+        return cached_openings(self.folder, self.engine, *self.bare[:2], longest=1)
 
     @cached_property
     def about(self) -> list[str]:
@@ -155,8 +156,10 @@ class Cleaner:
             how |= {"construction": self.construction, "k": len(basis), "unsteered": self.fixed.unsteered,
                     "curve": [asdict(effect) for effect in self.fixed.curve]}  # fmt: skip
             made = projected_out(vector, dict.fromkeys(vector.vectors, basis))
+        texts = [talk.prompt.text for some in self.bare for talk in some]
+        on = [(self.prompts or builtin_sets()).fitted_on(texts), *uses.fitted_on(self.toward.origin)]
         kept = {name: how[name] for name in ("construction", "dose", "k", "openings_auroc", "wrappers") if name in how}
-        return replace(made, origin={**model, "cleaned": way, **kept, "of": dict(vector.origin)}), how
+        return replace(made, origin={**model, "cleaned": way, "fitted_on": on, **kept, "of": dict(vector.origin)}), how
 
 
 def clean_vector(

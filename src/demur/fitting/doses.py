@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from demur.analysis.tables import share
 from demur.attacks import attack, unattacked
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
+from demur.fitting.cache import cached_openings
 from demur.fitting.choice import Choice, choose_arm
 from demur.fitting.norms import activation_norms
-from demur.fitting.openings import measure_openings
 from demur.interventions import Intervention, add, clamp_features, multiply_features
 from demur.prompts.sets import PromptSets
 from demur.saes import SAE
@@ -92,12 +93,17 @@ def effects(
 
 
 def refusal_score_drop(
-    engine: WhiteBoxEngine, prompts: PromptSets, saes: Mapping[Site, SAE], factor: float, n: int | None = 24
+    engine: WhiteBoxEngine,
+    prompts: PromptSets,
+    saes: Mapping[Site, SAE],
+    factor: float,
+    n: int | None = 24,
+    folder: Path | None = None,
 ) -> Callable[[Sequence[FeatureSet]], list[float]]:
     """For `features.minimal`'s path: how far suppressing each set lowers the refusal score (`fitting.openings`) of
-    harmful validation requests, in nats; nothing is generated."""
+    harmful validation requests, in nats; only openings are measured on answers, and cached in `folder`."""
     harmful, plain = (unattacked(prompts.take(kind, "fit", n)) for kind in ("harmful", "plain"))
-    openings = measure_openings(engine, harmful, plain)
+    openings = cached_openings(folder, engine, harmful, plain)
     talks = unattacked(prompts.take("harmful", "validation", n))
     base = float(openings.scores(engine, talks).mean())
 

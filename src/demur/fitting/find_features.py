@@ -14,6 +14,7 @@ from demur.fitting.doses import norms_of
 from demur.fitting.finders import finder
 from demur.fitting.finders.search import Search
 from demur.interventions import parse_site
+from demur.prompts import uses
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.saes import SAE, check_model, load_sae
 from demur.saes.bundled import bundled_saes
@@ -87,7 +88,10 @@ def find_features(
     prompts = builtin_sets() if prompts is None else prompts
     search = Search(engine, here, how.k, how.n, how.per_site or None, how.value, direction, prompts, progress)
     found = finder(method).find(search)
-    return replace(found, origin={**found.origin, "norms": norms_of(engine, found)})
+    # A way of finding is free to look at all that are not for the test, so all are named.
+    on, toward = [prompts.fitted_on()], search.direction.origin if "direction" in finder(method).reads else {}
+    on += [dict(record) for record in uses.fitted_on(toward) if record.get("sha256") != prompts.sha256]
+    return replace(found, origin={**found.origin, "fitted_on": on, "norms": norms_of(engine, found)})
 
 
 def pick(engine: WhiteBoxEngine, saes: Mapping[Site, SAE], names: Sequence[str]) -> FeatureSet:

@@ -11,8 +11,9 @@ from demur.attacks import unattacked
 from demur.directions.artifact import load_direction
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal
-from demur.fitting.cache import cached
+from demur.fitting.cache import cached, cached_openings
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.prompts import uses
 from demur.prompts.own import Source, own_sets
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.types import Direction, SteeringVector
@@ -67,11 +68,13 @@ def search_direction(
     grid = config.grid_for(engine.n_layers)
     origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
+    told = {**origin, "fitted_on": [prompts.fitted_on([text for some in texts for text in some])]}
 
     def make() -> Fit:
+        openings = cached_openings(folder, engine, *parts[:2])
         found = choose_direction(engine, *parts, grid, config.bounds,
-                                 lambda done, total: progress("trying directions", done, total))  # fmt: skip
-        return replace(found, direction=_told(found.direction, origin), difference=_told(found.difference, origin))
+                                 lambda done, total: progress("trying directions", done, total), openings)  # fmt: skip
+        return replace(found, direction=_told(found.direction, told), difference=_told(found.difference, told))
 
     return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
 
@@ -105,12 +108,15 @@ def refusal_direction(
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
 ) -> Direction:
     """The direction that was given, in memory or as a file of this model; else the one that
-    `search_direction` finds with its defaults. Every experiment comes by its direction here."""
-    if isinstance(given, Direction):
-        return given
-    if given is not None:
-        return load_direction(given, engine.fingerprint.weights)
-    return search_direction(engine, None, prompts, folder, progress).direction
+    `search_direction` finds with its defaults. Every experiment comes by its direction here.
+
+    Raises InputError for one that was fitted or chosen on what the prompts have for the test.
+    """
+    if given is None:
+        return search_direction(engine, None, prompts, folder, progress).direction
+    found = given if isinstance(given, Direction) else load_direction(given, engine.fingerprint.weights)
+    uses.check_artifact(found.origin, prompts or builtin_sets())
+    return found
 
 
 def remarks(direction: Direction) -> list[str]:

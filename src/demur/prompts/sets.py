@@ -84,11 +84,20 @@ class PromptSets:
                   for kind in KINDS if kind in self}  # fmt: skip
         return {"name": self.name, "sha256": self.sha256, "prompts": counts}
 
+    def fitted_on(self, texts: Sequence[str] | None = None) -> dict[str, Any]:
+        """What an artifact says in its origin's list `fitted_on` (`uses.check_artifact`): name, hash, and the texts
+        that it was fitted and chosen on (None: all that are for that). Of the built-in sets the name is enough."""
+        made: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
+        if self.sha256 == builtin_sets().sha256:
+            return {**made, "name": uses.BUILTIN}
+        texts = [p.text for p in self.prompts if p.use in ("fit", "validation")] if texts is None else texts
+        return {**made, "texts": list(texts)}
+
 
 @cache
 def builtin_sets() -> PromptSets:
     """The prompts that come with demur, in their files' order."""
-    return PromptSets("built-in", tuple(p for kind in SETS for use in GIVEN for p in builtin(kind, use)))
+    return PromptSets(uses.BUILTIN, tuple(p for kind in SETS for use in GIVEN for p in builtin(kind, use)))
 
 
 def spread(rows: Sequence[T], n: int | None) -> list[T]:

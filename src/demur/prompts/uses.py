@@ -5,13 +5,20 @@ Whatever is fitted, chosen or scored passes its rows here first, whether they ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from demur.errors import InputError
+from demur.prompts.builtin import builtin
 from demur.prompts.duplicates import THRESHOLD, first_between, similarity
 from demur.types import Conversation, Pair, Prompt, Use
+
+if TYPE_CHECKING:
+    from demur.prompts.sets import PromptSets
+
+BUILTIN = "built-in"
+"""What the prompts that come with demur are called."""
 
 Asked: TypeAlias = Prompt | Conversation | Pair
 """A request, bare, in an attack, or as the question of a contrast pair."""
@@ -58,6 +65,42 @@ def check(
                 f"the {a} prompt {one!r} and the {b} prompt {other!r} are near-duplicates: they share "
                 f"{similarity(one, other):.2f} of their content words, and {THRESHOLD} is the bound. Keep both in one."
             )
+
+
+def fitted_on(origin: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What an artifact, and what it was made of, was fitted and chosen on: records of `PromptSets.fitted_on`.
+
+    Older directions say it in `prompts` alone, without texts.
+    """
+    said, older = origin.get("fitted_on"), origin.get("prompts")
+    if not isinstance(said, list):
+        said = [older] if isinstance(older, Mapping) else []
+    made_of = [origin[name] for name in ("of", "from") if isinstance(origin.get(name), Mapping)]
+    return [*said, *(record for one in made_of for record in fitted_on(one))]
+
+
+def check_artifact(origin: Mapping[str, Any], sets: PromptSets) -> None:
+    """InputError when a text that an artifact was fitted or chosen on nearly stands among the test prompts of `sets`.
+
+    origin: a direction's, a vector's or a feature set's. One that does not say what it was fitted on passes.
+    """
+    test = [prompt.text for prompt in sets.prompts if prompt.use == "test"]
+    for record in fitted_on(origin):
+        if record.get("sha256") == sets.sha256:
+            continue  # sets keep their own uses apart
+        name = record.get("name")
+        texts = record.get("texts", _builtin_texts() if name == BUILTIN else [])
+        if found := first_between(texts, test):
+            one, other = texts[found[0]], test[found[1]]
+            raise InputError(
+                f"{one!r}, which the direction, vector or features were fitted or chosen on ({name}), nearly "
+                f"repeats the test prompt {other!r} ({sets.name}); fit again with these prompts, or test on others."
+            )
+
+
+def _builtin_texts() -> list[str]:
+    """All that is fitted and chosen on with the built-in prompts."""
+    return [p.text for kind in ("harmful", "plain") for use in ("fit", "validation") for p in builtin(kind, use)]
 
 
 def _row(row: Asked) -> tuple[str, str, Use | None]:
