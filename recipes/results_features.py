@@ -123,7 +123,7 @@ def necessity(out: Path, quick: bool) -> Part:
                 continue
             smaller = None
             if not quick:
-                screen = refusal_score_drop(engine, run.prompts, saes, factor)
+                screen = refusal_score_drop(engine, run.prompts, saes, factor, folder=out)
                 subset = minimal(features, effects(run, saes), screen=screen)
                 whole = choose_factor(run, features, saes, None, (factor,)).choice.gain
                 smaller = Smaller(subset, choose_factor(run, subset, saes, enough=KEPT * whole).dose)

@@ -1,12 +1,14 @@
 """The proof from end to end, on the mock and an SAE of which one latent is the planted direction."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.planted import Planted
 
 from demur.analysis.tables import find
+from demur.errors import InputError
 from demur.experiments.features import VerifyConfig, verify_features
 from demur.experiments.proof import ProofConfig
 from demur.prompts.sets import PromptSets, builtin_sets
@@ -108,3 +110,31 @@ def test_the_run_is_listed_and_asked_only_the_prompts_that_it_was_given(run):
     for name, prompt in asked:
         assert prompt in FEW.prompts
         assert prompt.use == ("validation" if name.startswith("validation") else "test")
+
+
+def test_all_that_was_generated_is_counted_the_fit_of_the_direction_too_and_a_rerun_generates_nothing(
+    tmp_path, features
+):
+    config = VerifyConfig(ProofConfig(n=4, randoms=1, items=2), minimal=True)
+    engine, again = Planted(), Planted()
+    done = verify_features(engine, features, config, tmp_path, prompts=FEW)
+    assert done.generated == engine.answered > 100
+    rerun = verify_features(again, features, config, tmp_path, prompts=FEW)
+    assert (rerun.figures, rerun.generated) == (done.figures, 0)
+    assert again.calls["generate"] == again.answered == 0
+
+
+@pytest.mark.parametrize("what", ["features", "direction"])
+def test_what_was_found_on_prompts_that_are_tested_is_refused_before_any_work(tmp_path, features, what):
+    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    other = PromptSets("other", tuple(replace(p, use=turned[p.use]) for p in FEW.prompts))
+    engine = Planted()
+    origin = {**engine.direction.origin, "fitted_on": [other.fitted_on()]}
+    toward = engine.direction
+    if what == "direction":
+        toward = replace(toward, origin=origin)
+    else:
+        features = replace(features, origin={**features.origin, **origin})
+    with pytest.raises(InputError, match=r"fitted or chosen on \(other\), nearly repeats the test prompt .* \(few\)"):
+        verify_features(engine, features, CONFIG, tmp_path, toward, FEW)
+    assert not any(engine.calls.values()) and not list(tmp_path.iterdir())

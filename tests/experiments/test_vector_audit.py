@@ -289,3 +289,35 @@ def test_a_direction_is_audited_as_a_vector(tmp_path):
     done = audit(engine, {"r": toward}, replace(CONFIG, n=4, items=2, randoms=1, length=0.5), tmp_path, toward)
     (one,) = done.subjects
     assert one.vector is not None and float(one.vector.vectors[toward.site].norm()) == pytest.approx(2.0)
+
+
+SMALL = replace(CONFIG, n=4, items=2, randoms=1)
+
+
+@pytest.mark.parametrize("engine", [Planted, Meek])
+def test_all_that_was_generated_is_counted_fits_and_ranking_too_and_a_rerun_generates_nothing(tmp_path, engine):
+    config = replace(SMALL, attacks=(), clean="" if engine is Meek else "constrained")
+    first, again = engine(), engine()
+    done = audit(first, {"v": VECTORS["noise"]}, config, tmp_path)
+    assert done.generated == first.answered > 100
+    rerun = audit(again, {"v": VECTORS["noise"]}, config, tmp_path)
+    assert (rerun.figures, rerun.summary, rerun.generated) == (done.figures, done.summary, 0)
+    assert again.calls["generate"] == again.answered == 0
+
+
+@pytest.mark.parametrize("what", ["vector", "direction"])
+def test_what_was_fitted_on_prompts_that_are_tested_is_refused_before_any_work(tmp_path, what):
+    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    other = PromptSets("other", tuple(replace(p, use=turned[p.use]) for p in builtin_sets().prompts))
+    engine, origin = Planted(), {"fitted_on": [other.fitted_on()]}
+    vector, toward = VECTORS["noise"], engine.direction
+    if what == "vector":
+        vector = replace(vector, origin={"cleaned": "subspace", "of": origin})
+    else:
+        toward = replace(toward, origin=origin)
+    with pytest.raises(InputError, match=r"fitted or chosen on \(other\), nearly repeats the test prompt"):
+        audit(engine, {"v": vector}, SMALL, tmp_path, toward)
+    ready = Prepared((subject("v", vector),), toward)
+    with pytest.raises(InputError, match=r"fitted or chosen on \(other\), nearly repeats the test prompt"):
+        run_audit(engine, ready, SMALL, tmp_path)
+    assert not any(engine.calls.values()) and not list(tmp_path.iterdir())

@@ -138,3 +138,11 @@ def test_where_no_candidate_keeps_the_bounds_the_nearest_is_taken_and_said():
     assert found is not None and found.origin["bounds_relaxed"] > 0
     assert why.startswith("No candidate for the refusal direction kept a KL of 0.1 and an induced refusal score of 0")
     assert f"site {found.site}, KL" in why
+
+
+def test_that_a_model_refuses_too_little_is_cached_too(tmp_path):
+    first, again = Meek(), Meek()
+    told = direction_or_why(first, folder=tmp_path)
+    assert first.calls["generate"] == 1 and first.answered == 72
+    assert direction_or_why(again, folder=tmp_path) == told and told[0] is None
+    assert not any(again.calls.values())
