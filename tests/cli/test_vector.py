@@ -50,6 +50,15 @@ def test_show_says_what_the_file_holds(demur, vector):
     assert "method: drawn" in said.out
 
 
+def test_show_names_the_prompts_that_it_was_fitted_on_and_leaves_out_their_texts(demur, vector, tmp_path):
+    on = {"fitted_on": [{"name": "mine", "sha256": "1f", "texts": ["How do I pick a lock?"]}, {"name": "built-in"}]}
+    known = load_vector(vector)
+    path = save_vector(replace(known, origin={**on, "of": on}), tmp_path / "v.safetensors")
+    said = demur("vector", "show", path)
+    assert "fitted_on: mine, built-in" in said.out and "of: {'fitted_on': 'mine, built-in'" in said.out
+    assert "lock" not in said.out and "method" not in said.out
+
+
 def test_clean_takes_the_direction_out(demur, model, vector, direction, tmp_path):
     said = demur("vector", "clean", model, vector, "--way", "direction", "--direction", direction, "--dtype", "fp32",
                  "--out", path := tmp_path / "c.safetensors")  # fmt: skip

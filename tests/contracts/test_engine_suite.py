@@ -56,6 +56,14 @@ def test_answers_come_in_order_and_each_is_what_its_row_gives_alone(engine, talk
         assert answer.prompt_tokens == engine.row(request.conversation).prompt_length
 
 
+def test_it_counts_the_answers_that_it_generated(engine, talks):
+    before = engine.answered
+    engine.generate([Request(c) for c in talks], NEW)
+    engine.chat("Hi")
+    engine.logprobs([(talks[0], "Hi")])
+    assert engine.answered - before == len(talks) + 1
+
+
 def test_nothing_and_an_empty_chain_answer_alike(engine, talks):
     plain = [a.tokens for a in engine.generate([Request(c) for c in talks], NEW)]
     for nothing in (chain(), add(SteeringVector({Site(1): torch.ones(engine.d_model)}), 0.0)):
@@ -255,6 +263,7 @@ def test_an_engine_that_shows_nothing_of_itself_is_no_white_box():
         """Generates and scores, and no more."""
 
         name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
+        answered = 0
 
         def check(self, intervention):
             return None

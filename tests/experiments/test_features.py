@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def test_all_that_was_generated_is_counted_the_fit_of_the_direction_too_and_a_re
 
 @pytest.mark.parametrize("what", ["features", "direction"])
 def test_what_was_found_on_prompts_that_are_tested_is_refused_before_any_work(tmp_path, features, what):
-    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    turned: Any = {"fit": "test", "test": "fit", "validation": "validation"}
     other = PromptSets("other", tuple(replace(p, use=turned[p.use]) for p in FEW.prompts))
     engine = Planted()
     origin = {**engine.direction.origin, "fitted_on": [other.fitted_on()]}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -307,7 +308,7 @@ def test_all_that_was_generated_is_counted_fits_and_ranking_too_and_a_rerun_gene
 
 @pytest.mark.parametrize("what", ["vector", "direction"])
 def test_what_was_fitted_on_prompts_that_are_tested_is_refused_before_any_work(tmp_path, what):
-    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    turned: Any = {"fit": "test", "test": "fit", "validation": "validation"}
     other = PromptSets("other", tuple(replace(p, use=turned[p.use]) for p in builtin_sets().prompts))
     engine, origin = Planted(), {"fitted_on": [other.fitted_on()]}
     vector, toward = VECTORS["noise"], engine.direction

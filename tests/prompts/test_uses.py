@@ -1,6 +1,7 @@
 import re
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ OWN = PromptSets("A", tuple(replace(p, id=f"own {p.id}", text=f"{p.text} zebra{i
 
 def moved(sets: PromptSets) -> PromptSets:
     """The same rows, those for fitting and those for the test exchanged, as another division of them may have it."""
-    turned = {"fit": "test", "test": "fit", "validation": "validation"}
+    turned: Any = {"fit": "test", "test": "fit", "validation": "validation"}
     return PromptSets("B", tuple(replace(p, use=turned[p.use]) for p in sets.prompts))
 
 

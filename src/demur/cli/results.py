@@ -34,7 +34,7 @@ def say(text: str) -> None:
 
 def told(origin: Mapping[str, Any]) -> dict[str, Any]:
     """An artifact's origin for people: the prompts that it was fitted on by name, without their texts."""
-    made = {key: told(value) if isinstance(value, Mapping) else value for key, value in origin.items()}
+    made: dict[str, Any] = {key: told(value) if isinstance(value, Mapping) else value for key, value in origin.items()}
     if isinstance(made.get("fitted_on"), list):
         made["fitted_on"] = ", ".join(str(one.get("name")) for one in made["fitted_on"])
     return made

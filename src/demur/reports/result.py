@@ -42,7 +42,8 @@ class Result:
     """The table that answers first."""
     seconds: float = 0.0
     generated: int = 0
-    """Answers made in this session; 0 when everything came from the journal."""
+    """Answers that the engine generated in this session, fits and calibrations among them; 0 when everything came from
+    the journal and the cache."""
     out: Path | None = None
     """The folder of journal, results.json and report; None when nothing was written."""
     report: Path | None = None
