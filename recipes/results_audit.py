@@ -29,6 +29,7 @@ from demur.evaluation.evaluator import Arm
 from demur.evaluation.judging import open_evaluator
 from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.experiments.audit_figures import line_figures
+from demur.experiments.run import Setup
 from demur.experiments.vector_audit import AuditResult, run_audit, with_attacks
 from demur.fitting.behaviours import with_length
 from demur.fitting.cleaning import WAYS, Cleaner, cleaned_subjects, refusal_gradients
@@ -81,7 +82,7 @@ def refusal() -> Direction:
 def families(root: Path) -> tuple[str, ...]:
     """The attack families that are tested: of those that the quick study tries, the three with most compliance on
     validation requests."""
-    return with_attacks(engine(), AuditConfig(), root / "families", None, say).attacks
+    return with_attacks(engine(), AuditConfig(), root / "families", Setup(progress=say)).attacks
 
 
 @cache
@@ -142,7 +143,7 @@ def audited(
 ) -> AuditResult:
     """The model's audit of subjects that are in hand."""
     ready = Prepared(tuple(subjects), refusal(), cleaned or {}, behaviours or {}, tuple(gradients))
-    return run_audit(engine(), ready, config, out, progress=say)
+    return run_audit(engine(), ready, config, out, Setup(progress=say))
 
 
 def subject_of(arm: str) -> str:
@@ -230,7 +231,7 @@ def other_model(out: Path, quick: bool) -> Part:
     config = AuditConfig(ENDS, n=16 if quick else 40, benign=8, items=20, randoms=1, questions=0)
     texts = [f"{FIT}caa:{name}" for name in (CAA[:2] if quick else CAA)]
     subjects = subjects_from(base, texts, LENGTH, [SITE], out, say)
-    done = run_audit(base, Prepared(tuple(subjects), refusal()), config, out / "caa", progress=say)
+    done = run_audit(base, Prepared(tuple(subjects), refusal()), config, out / "caa", Setup(progress=say))
     for text in done.summary:
         print(f"# smollm2: {text}", flush=True)
     there = ", smollm2"

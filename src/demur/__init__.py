@@ -13,7 +13,7 @@ from demur.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from demur.attacks import attack as attack
-    from demur.directions.artifact import load_direction as load_direction
+    from demur.directions.anything import load_direction as load_direction
     from demur.directions.artifact import save_direction as save_direction
     from demur.directions.artifact import save_vector as save_vector
     from demur.directions.exchange import load_vector as load_vector

@@ -74,3 +74,10 @@ def unknown(what: str, name: str, known: Iterable[str], fix: str = "") -> Unknow
     guess = f" Did you mean {near[0]!r}?" if near else ""
     tail = f" {fix}" if fix else ""
     return UnknownName(f"no {what} named {name!r}; known: {', '.join(names)}.{guess}{tail}")
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """InputError for a number of things that is not 1 or more; None stands for all of them."""
+    for name, value in sizes.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be 1 or more.")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.planted import Planted
 
-from demur.directions.artifact import load_direction
+from demur.directions.anything import load_direction
 from demur.fitting.refusal import DirectionConfig
 from demur.interventions import Context, parse_steer, write_spec
 from demur.models.families import FAMILIES

@@ -51,7 +51,7 @@ def test_a_baseline_on_own_prompts_is_scored_on_their_test_part_only(demur, plan
 
 
 def test_own_prompts_make_another_direction_than_the_built_in_ones(demur, planted, files, tmp_path):
-    from demur.directions.artifact import load_direction
+    from demur.directions.anything import load_direction
 
     path = tmp_path / "d.safetensors"
     said = demur("direction", "fit", "mock", "--harmful", files[0], "--harmless", files[1], "--out", path)

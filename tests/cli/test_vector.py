@@ -8,7 +8,8 @@ import torch
 from tests.planted import Planted
 
 from demur.analysis.tables import find
-from demur.directions.artifact import load_direction, save_direction, save_vector
+from demur.directions.anything import load_direction
+from demur.directions.artifact import save_direction, save_vector
 from demur.directions.exchange import load_vector, read_vector, write_vector
 from demur.directions.vectors import steering_vector
 from demur.runs import read_results

@@ -9,7 +9,8 @@ from safetensors.torch import save, save_file
 
 import demur
 from demur.directions import artifact
-from demur.directions.artifact import load_direction, load_sealed_vector, save_direction, save_vector, tensor_hash
+from demur.directions.anything import load_direction
+from demur.directions.artifact import load_sealed_vector, save_direction, save_vector, tensor_hash
 from demur.directions.sealed import Sealed, read_sealed, write_sealed
 from demur.directions.vectors import steering_vector
 from demur.errors import BadFile, BadSpec, BadVector, OutOfRoom

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from demur.directions.artifact import load_direction, load_sealed_vector
+from demur.directions.anything import load_direction
+from demur.directions.artifact import load_sealed_vector
 from demur.directions.exchange import load_vector
 from demur.directions.sealed import read_sealed
 from demur.errors import BadFile

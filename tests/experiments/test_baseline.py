@@ -8,7 +8,7 @@ from tests.hashed import rows
 from tests.planted import Planted
 
 from demur.analysis.tables import METRICS, find
-from demur.directions.artifact import load_direction
+from demur.directions.anything import load_direction
 from demur.errors import InputError
 from demur.evaluation.evaluator import Evaluator
 from demur.evaluation.held_out import held_out_sets

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import demur
-from demur.directions.artifact import load_direction, save_direction
+from demur.directions.anything import load_direction
+from demur.directions.artifact import save_direction
 from demur.directions.sealed import read_sealed, write_sealed
 from demur.directions.vectors import steering_vector
 from demur.errors import BadFile, BadSpec, NoRefusal

@@ -53,7 +53,7 @@ def fit(
 @app.command("show")
 def show(path: Annotated[Path, typer.Argument(help="A direction file.")]) -> None:
     """Say what a direction file holds and how it was made."""
-    from demur.directions.artifact import load_direction
+    from demur.directions.anything import load_direction
 
     _print(load_direction(path))
 

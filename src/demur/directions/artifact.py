@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from demur.directions.sealed import Sealed, read_sealed, write_sealed
-from demur.directions.vectors import as_direction, as_vector, steering_vector
+from demur.directions.vectors import as_vector, steering_vector
 from demur.errors import BadFile, BadVector
 from demur.types import Direction, Site, SteeringVector
 from demur.version import VERSION
@@ -50,20 +50,6 @@ def load_artifact(path: str | Path, weights: str | None = None, what: str = "dir
     damaged, of another kind, or (given `weights`) of another model; BadVector when a direction is no unit vector.
     """
     return unpacked(read_sealed(path, what, KINDS, weights), str(path))
-
-
-def load_direction(path: str | Path, weights: str | None = None) -> Direction:
-    """A direction's file, or the unit direction of a vector's file with one site (norm NaN where none is known).
-
-    Raises as `load_artifact`, and BadFile for several sites.
-    """
-    found = load_artifact(path, weights)
-    if isinstance(found, Direction):
-        return found
-    if len(found.vectors) > 1:
-        raise BadFile(f"{path} holds a vector at {', '.join(map(str, found.vectors))}; a direction stands at one site: "
-                      "give a vector of one site, or fit one with `demur direction fit`.")  # fmt: skip
-    return as_direction(found)
 
 
 def load_sealed_vector(path: str | Path, weights: str | None = None) -> SteeringVector:

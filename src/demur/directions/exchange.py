@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from demur.directions.artifact import load_sealed_vector, save_vector
@@ -40,7 +41,7 @@ def load_vector(
         except ValueError as error:
             raise InputError(f"{error}.") from None
         layer, point = site.layer, site.point
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, os.PathLike)):
         return read_vector(source, weights, layer, point)
     if isinstance(source, Direction):
         source = as_vector(source)
@@ -51,7 +52,7 @@ def load_vector(
 
 
 def read_vector(
-    path: str | Path, weights: str | None = None, layer: int | None = None, point: Point | None = None
+    path: str | os.PathLike[str], weights: str | None = None, layer: int | None = None, point: Point | None = None
 ) -> SteeringVector:
     """A steering vector from a file of any known format.
 

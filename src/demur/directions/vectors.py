@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demur.errors import BadVector
+from demur.errors import BadVector, InputError
 from demur.types import Direction, Site, SteeringVector
 
 
@@ -72,6 +73,22 @@ def as_direction(vector: SteeringVector) -> Direction:
     """The unit direction of a vector of one site; its norm is NaN where the vector does not know it."""
     ((site, value),) = vector.vectors.items()
     return Direction(value / value.norm(), site, vector.norms.get(site, math.nan), vector.origin)
+
+
+def no_vector(given: object) -> InputError:
+    """What to do with a value that is no direction, steering vector or feature set."""
+    if isinstance(given, (str, os.PathLike)):
+        verb = "load_features" if os.fspath(given).lower().endswith(".json") else "load_vector"
+        return InputError(f"{os.fspath(given)!r} is a path, not a vector; read it: demur.{verb}({os.fspath(given)!r}).")
+    if isinstance(given, Tensor):
+        return InputError(
+            f"a tensor of shape {list(given.shape)} does not say where it stands; give it a site: "
+            'demur.load_vector(tensor, site="12.pre").'
+        )
+    return InputError(
+        f"a {type(given).__name__} is no vector; give a Direction, a SteeringVector or a FeatureSet "
+        "(demur.load_vector makes one of a file, an array or a mapping)."
+    )
 
 
 def check_fits(vector: SteeringVector, d_model: int, n_layers: int, model: str) -> None:

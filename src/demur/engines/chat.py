@@ -8,17 +8,14 @@ from typing import Any
 from demur.attacks import attack as attacked
 from demur.engines.base import Engine, Request
 from demur.errors import InputError
-from demur.interventions import Intervention
-from demur.interventions.expression import parse_steer
+from demur.interventions.expression import Steer, parse_steer
 from demur.types import Conversation, Decoding, Message, Prompt
 
 Said = str | Sequence[Message | Mapping[str, Any]]
 """A user's text, or the messages of a conversation that ends with the user's: `Message`s, or {"role", "content"}."""
 
 
-def chat(
-    engine: Engine, said: Said, steer: Intervention | str | None, attack: str, system: str | None, decoding: Decoding
-) -> str:
+def chat(engine: Engine, said: Said, steer: Steer | None, attack: str, system: str | None, decoding: Decoding) -> str:
     """The engine's answer, without an attack's prefill. Raises as `conversation_of`, `parse_steer` and `generate`."""
     intervention = None if steer is None else parse_steer(steer, engine.fingerprint.weights)
     (answer,) = engine.generate([Request(conversation_of(said, attack, system), intervention)], decoding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,13 +33,13 @@ class HFEngine:
     model: a LoadedModel, or what `demur.models.load.load` takes. slots: the largest decoding batch.
     """
 
-    def __init__(self, model: LoadedModel | str, dtype: str = "auto", slots: int = 96):
-        if not isinstance(model, (LoadedModel, str)):
+    def __init__(self, model: LoadedModel | str | os.PathLike[str], dtype: str = "auto", slots: int = 96):
+        if not isinstance(model, (LoadedModel, str, os.PathLike)):
             raise InputError(
                 f"an HFEngine takes a name or a LoadedModel, not a {type(model).__name__}; "
                 f"wrap a model that you hold with demur.wrap(model, tokenizer)."
             )
-        self.model = models.load(model, dtype) if isinstance(model, str) else model
+        self.model = model if isinstance(model, LoadedModel) else models.load(model, dtype)
         self.slots = slots
         self.answered = 0
 
@@ -232,7 +233,7 @@ class HFEngine:
         return passages.lens(self.model, vectors)
 
 
-def load(name: str, dtype: str = "auto", slots: int = 96) -> HFEngine:
+def load(name: str | os.PathLike[str], dtype: str = "auto", slots: int = 96) -> HFEngine:
     """An engine for a bundled model's name, a folder or a hub id. Raises as `demur.models.load.load`.
 
     dtype: "fp32", "bf16" or "auto". slots: the largest decoding batch.

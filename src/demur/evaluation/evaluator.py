@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine, Request
+from demur.errors import InputError, unknown
 from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.items import right_items
 from demur.interventions import Intervention
 from demur.judges.base import Judge
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import Journal, as_asked, digest, generation_key, source_hash, verdict_key
-from demur.types import Conversation, Decoding, Generation, Item, Judged, Table, Verdict
+from demur.types import OUTCOMES, Conversation, Decoding, Generation, Item, Judged, Table, Verdict
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
@@ -104,15 +105,28 @@ class Evaluator:
         missing = sorted(first.values())
         for start in range(0, len(missing), JUDGED):
             batch = missing[start : start + JUDGED]
-            said = self.judge.judge([answers[i] for i in batch])
+            said = self._verdicts([answers[i] for i in batch])
             fresh = {
-                keys[i]: replace(v, detail={**v.detail, "version": version}) for i, v in zip(batch, said, strict=True)
+                keys[i]: replace(v, judge=self.judge.name, detail={**v.detail, "version": version})
+                for i, v in zip(batch, said, strict=True)
             }
             if self.journal is not None:
                 self.journal.add_verdicts(fresh)
             found.update(fresh)
             self.progress("judging", start + len(batch), len(missing))
         return [found[key] for key in keys]
+
+    def _verdicts(self, answers: Sequence[Generation]) -> list[Verdict]:
+        """What the judge says. InputError for fewer or more verdicts than answers, and for an unknown outcome."""
+        said = self.judge.judge(answers)
+        if len(said) != len(answers):
+            raise InputError(
+                f"judge {self.judge.name} gave {len(said)} verdicts on {len(answers)} answers; give one each."
+            )
+        for verdict in said:
+            if verdict.outcome not in OUTCOMES:
+                raise unknown(f"outcome (judge {self.judge.name})", str(verdict.outcome), OUTCOMES)
+        return said
 
 
 def answer(

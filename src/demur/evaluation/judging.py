@@ -13,6 +13,7 @@ from demur.attacks import attack
 from demur.engines.base import Engine, Request
 from demur.evaluation.cached import cached
 from demur.evaluation.evaluator import Evaluator, Progress, answer, silent
+from demur.judges.base import Judge
 from demur.judges.coherence import fit_band, mean_nll, plain_request
 from demur.judges.outcome import OutcomeJudge, rules_hash
 from demur.prompts.builtin import builtin
@@ -70,10 +71,12 @@ def open_evaluator(
     folder: Path,
     progress: Progress = silent,
     prompts: PromptSets | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Evaluator]:
-    """An evaluator with a calibrated judge, on `folder`'s journal."""
+    """An evaluator on `folder`'s journal, with the judge that is given; else with a calibrated one."""
     with Journal(folder / "journal.sqlite") as journal:
-        judge = calibrated_judge(engine, decoding, journal, partial(progress, "calibrating the judge"))
+        if judge is None:
+            judge = calibrated_judge(engine, decoding, journal, partial(progress, "calibrating the judge"))
         prompts = builtin_sets() if prompts is None else prompts
         yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder)
 

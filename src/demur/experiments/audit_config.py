@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from demur.analysis.fail_if import violations
 from demur.attacks import get
-from demur.errors import InputError, unknown
+from demur.errors import InputError, check_sizes, unknown
 from demur.fitting.cleaning import WAYS
 from demur.fitting.subjects import Subject
 from demur.prompts.pairs import behaviour
@@ -49,6 +49,7 @@ class AuditConfig:
     """How it was asked for, for the record."""
 
     def __post_init__(self) -> None:
+        check_sizes(n=self.n, items=self.items, new_tokens=self.new_tokens)
         if not self.multipliers or 0.0 in self.multipliers or len(set(self.multipliers)) < len(self.multipliers):
             raise InputError(f"multipliers are different numbers that are not 0; got {list(self.multipliers)}.")
         if self.benign is not None and not 1 <= self.benign <= (self.n or self.benign):

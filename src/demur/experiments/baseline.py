@@ -6,6 +6,7 @@ and near-duplicate cluster.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
@@ -16,16 +17,17 @@ from demur.analysis.tables import accuracy_figures, table_figures
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
 from demur.engines.base import WhiteBoxEngine, white_box
-from demur.errors import InputError
+from demur.errors import InputError, check_sizes
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.evaluation.held_out import held_out_sets
 from demur.experiments.baseline_report import Chosen, cautions, primary_record, record, summarise
-from demur.experiments.run import examples, open_run
+from demur.experiments.run import Setup, examples, open_run
 from demur.fitting.attack_ranking import QUICK_FAMILIES, families_to_try, rank_attacks
 from demur.fitting.doses import DIRECTION_DOSES, choose_dose
 from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
+from demur.judges.base import Judge
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import PromptSets, spread
 from demur.reports import Result
@@ -59,6 +61,9 @@ class BaselineConfig:
     new_tokens: int = 24
 
     def __post_init__(self) -> None:
+        check_sizes(validation=self.validation, n=self.n, items=self.items, new_tokens=self.new_tokens)
+        if bad := [dose for dose in self.doses if not 0 < dose < math.inf]:
+            raise InputError(f"doses has {bad[0]}; a dose of the direction is a number above 0, such as 0.3.")
         if self.randoms < 1 or not self.doses:
             raise InputError(f"a study needs a dose and a random direction to compare with; got {self.doses} and "
                              f"{self.randoms}.")  # fmt: skip
@@ -90,15 +95,17 @@ def baseline(
     out: str | Path = "runs/baseline",
     prompts: PromptSets | None = None,
     progress: Progress = silent,
+    judge: Judge | None = None,
 ) -> BaselineResult:
     """Measure a model's refusal, find its direction, steer it, and say what that does; resumes from its journal.
 
-    prompts: the user's own, split into uses; built-in ones when left out. Under `out`: results.json, report.html, the
+    prompts: the user's own, split into uses; built-in ones when left out. judge: the user's own; the
+    calibrated outcome judge when left out. Under `out`: results.json, report.html, the
     journal, the direction's file and the steering specs. Raises as `search_direction` and `rank_attacks`.
     """
     config, out = config or BaselineConfig(), Path(out)
     spec = {"config": asdict(config), "families": list(families_to_try(config.families))}
-    with open_run(engine, "baseline", out, spec, config.new_tokens, progress, prompts) as run:
+    with open_run(engine, "baseline", out, spec, config.new_tokens, Setup(prompts, judge, progress)) as run:
         evaluator = run.evaluator
         chosen = choose(evaluator, config)
         table = measure(evaluator, config, chosen)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any, final
 from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
 from demur.engines.base import Engine
-from demur.errors import InputError
+from demur.errors import InputError, check_sizes
 from demur.evaluation.evaluator import Arm, Progress, silent
-from demur.experiments.run import examples, open_run
-from demur.interventions import Intervention
+from demur.experiments.run import Setup, examples, open_run
+from demur.interventions import parse_steer
+from demur.interventions.expression import Steer
+from demur.judges.base import Judge
 from demur.prompts.builtin import SETS
 from demur.prompts.load import load
 from demur.reports import Result
@@ -38,6 +42,7 @@ class EvaluateConfig:
     """How it was asked for on the command line; with it `demur runs resume` runs it again."""
 
     def __post_init__(self) -> None:
+        check_sizes(limit=self.limit, new_tokens=self.new_tokens)
         for name in self.attacks:
             get(name)
 
@@ -52,18 +57,22 @@ class EvaluateResult(Result):
 
 def evaluate(
     engine: Engine,
-    prompts: str | Sequence[Prompt | str],
-    steer: Intervention | None = None,
+    prompts: str | os.PathLike[str] | Sequence[Prompt | str],
+    steer: Steer | None = None,
     config: EvaluateConfig | None = None,
     out: str | Path = "runs/evaluate",
     progress: Progress = silent,
+    judge: Judge | None = None,
 ) -> EvaluateResult:
     """Outcome rates of prompts, direct and attacked, unsteered and steered. Writes everything under `out`, and resumes.
 
-    prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts. Raises InputError for no
-    prompts, for `out` with another evaluation's results, and when a resumed evaluation's model or inputs changed.
+    prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts with ids of their own. steer: an
+    intervention, or a line as on the command line. judge: your own; the calibrated outcome judge when left out. Raises
+    InputError for no prompts and for two of one id, for `out` with another evaluation's results, and when a resumed
+    evaluation's model or inputs changed.
     """
-    config = config or EvaluateConfig()
+    config, setup = config or EvaluateConfig(), Setup(None, judge, progress)
+    steer = None if steer is None else parse_steer(steer, engine.fingerprint.weights)
     engine.check(steer)
     rows, name = _rows(prompts, config)
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
@@ -74,8 +83,8 @@ def evaluate(
         engine,
         {"sets": sets, "steer": None if steer is None else steer.spec()},
     )
-    _same_place(spec, Path(out))
-    with open_run(engine, "evaluate", out, spec, config.new_tokens, progress) as run:
+    _same_place({**spec, "judge": setup.judged_by}, Path(out))
+    with open_run(engine, "evaluate", out, spec, config.new_tokens, setup) as run:
         table = run.evaluator.run(arms, sets)
         figures = table_figures(table)
         shared = run.finish(
@@ -95,13 +104,18 @@ def evaluate(
     return EvaluateResult(**shared, table=table)
 
 
-def _rows(prompts: str | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
+def _rows(prompts: str | os.PathLike[str] | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
     """The prompts, and what they are called."""
-    if isinstance(prompts, str):
+    if isinstance(prompts, (str, os.PathLike)):
+        prompts = os.fspath(prompts)
         return load(prompts, config.use or ("test" if prompts in SETS else None), config.limit), prompts
     rows = [Prompt(f"prompt-{i}", p, "given") if isinstance(p, str) else p for i, p in enumerate(prompts, 1)]
     if not rows:
         raise InputError("there are no prompts to evaluate.")
+    # Answers with one id count as answers to one request.
+    for id, n in Counter(row.id for row in rows).items():
+        if n > 1:
+            raise InputError(f"{n} prompts have the id {id!r}; give each its own, or give their texts.")
     return rows[: config.limit], rows[0].set
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import final
 
 from demur.analysis.tables import excess, find, in_words
+from demur.directions.anything import DirectionSource
 from demur.engines.base import WhiteBoxEngine
+from demur.errors import check_sizes
 from demur.evaluation.evaluator import Progress, silent
 from demur.experiments.proof import Proof, ProofConfig, Smaller, prove
-from demur.experiments.run import begin, examples, open_run
+from demur.experiments.run import Setup, begin, examples, open_run
 from demur.features import minimal
 from demur.features.minimal import KEPT
 from demur.features.record import direction_record
@@ -24,7 +26,7 @@ from demur.reports import Result
 from demur.reports.overview import CLAIMS, proof_overview
 from demur.runs import digest
 from demur.saes import SAE, load_saes, save_features
-from demur.types import Direction, FeatureSet, Figure, Site
+from demur.types import FeatureSet, Figure, Site
 
 SETS = ("harmful", "attacked", "plain")
 
@@ -37,6 +39,9 @@ class VerifyConfig:
     minimal: bool = False
     """Find and score the smallest subset that does it."""
     new_tokens: int = 24
+
+    def __post_init__(self) -> None:
+        check_sizes(new_tokens=self.new_tokens)
 
 
 @final
@@ -55,7 +60,7 @@ def verify_features(
     features: FeatureSet,
     config: VerifyConfig | None = None,
     out: str | Path = "runs/verify",
-    direction: Direction | str | Path | None = None,
+    direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     saes: Mapping[Site, SAE] | None = None,
     progress: Progress = silent,
@@ -78,7 +83,8 @@ def verify_features(
         "direction": {**direction_record(toward), "scores": toward.origin.get("scores")},
         "config": asdict(config),
     }
-    with open_run(engine, "features verify", out, spec, config.new_tokens, progress, prompts, begun) as run:
+    setup = Setup(prompts, progress=progress)
+    with open_run(engine, "features verify", out, spec, config.new_tokens, setup, begun) as run:
         evaluator = run.evaluator
         attacks = rank_attacks(evaluator).best
         doses = choose_doses(evaluator, features, saes, attacks)

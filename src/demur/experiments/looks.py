@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demur.attacks import unattacked
-from demur.directions.artifact import load_direction
+from demur.directions.anything import DirectionSource
 from demur.engines.base import WhiteBoxEngine
 from demur.engines.reading import text_rows
 from demur.evaluation.evaluator import Progress, silent
 from demur.features.look import look
+from demur.fitting.refusal import given_direction
 from demur.prompts.sets import builtin_sets
 from demur.reports.looks import Look
 from demur.sae_training.data import chats, read_text
@@ -30,8 +31,8 @@ class LookConfig:
     """Latents that are looked at: the first of the set."""
     begin: str | None = None
     """What each window of text begins with (`engines.reading.text_rows`)."""
-    direction: Path | None = None
-    """A direction that the latents' decoder rows are compared with."""
+    direction: DirectionSource | None = None
+    """A direction, as a value or a file, that the latents' decoder rows are compared with."""
 
 
 def look_at(
@@ -40,7 +41,7 @@ def look_at(
     """A look at each of the first latents of a set, on fitting prompts with the model's answers, and on texts."""
     config = config or LookConfig()
     saes = load_saes(features)
-    toward = None if config.direction is None else load_direction(config.direction, engine.fingerprint.weights)
+    toward = None if config.direction is None else given_direction(engine, config.direction)
     kinds = ("harmful", "borderline", "plain")
     asked = [talk for kind in kinds for talk in unattacked(builtin_sets().take(kind, "fit", config.n))]
     rows = chats(engine, asked, progress)

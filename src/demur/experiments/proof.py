@@ -15,7 +15,7 @@ from demur.analysis.endpoints import Endpoint, endpoints, holm_figures
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.attacks import unattacked
 from demur.engines.base import white_box
-from demur.errors import InputError
+from demur.errors import InputError, check_sizes
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.held_out import held_out_sets
 from demur.features.controls import Match, activity, dosed, match, matched
@@ -44,6 +44,7 @@ class ProofConfig:
     """Capability items; None: all."""
 
     def __post_init__(self) -> None:
+        check_sizes(n=self.n, items=self.items)
         if self.randoms < 1:
             raise InputError(f"a proof needs random sets to compare with; got {self.randoms}.")
 

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine
+from demur.errors import InputError
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
+from demur.judges.base import Judge
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Answer, Example, Findings, html
 from demur.reports.overview import Overview
-from demur.runs import Journal, write_results, write_text
+from demur.runs import Journal, digest, write_results, write_text
 from demur.types import Decoding, Figure, Table
 from demur.version import VERSION
 
@@ -51,6 +53,30 @@ class Begun:
 def begin(engine: Engine) -> Begun:
     """Note the beginning of an experiment that works before it opens its run."""
     return Begun(engine, time.monotonic(), engine.answered)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the caller of an experiment may bring along beside its config. InputError for a judge that is none."""
+
+    prompts: PromptSets | None = None
+    """The user's own; None: built-in ones."""
+    judge: Judge | None = None
+    """The user's own; None: the outcome judge, calibrated on the model."""
+    progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        if isinstance(self.judge, type):
+            raise InputError(f"judge is the class {self.judge.__name__}; give one of it: {self.judge.__name__}(...).")
+        if self.judge is not None and not isinstance(self.judge, Judge):
+            raise InputError(
+                f"a {type(self.judge).__name__} is no judge; one has a name, spec() and judge(generations)."
+            )
+
+    @property
+    def judged_by(self) -> dict[str, str] | None:
+        """The user's judge for a spec: its name, and the hash of its spec() that its verdicts carry as `version`."""
+        return None if self.judge is None else {"name": self.judge.name, "spec": digest(self.judge.spec())[:12]}
 
 
 @dataclass
@@ -105,32 +131,34 @@ def open_run(
     out: str | Path,
     spec: Mapping[str, Any],
     new_tokens: int = 24,
-    progress: Progress = silent,
-    prompts: PromptSets | None = None,
+    setup: Setup | None = None,
     begun: Begun | None = None,
 ) -> Iterator[Run]:
     """A run of this kind in `out`'s journal, listed from the start and finished unless something is raised.
 
-    spec: what decides it beside the model, the decoding and demur's version, which are added. prompts: the user's own;
-    built-in ones when left out. begun: where some of the work was done before, its beginning (`begin`).
+    spec: what decides it beside the model, the decoding and demur's version, which are added. setup: prompts and
+    judge of the user's own. begun: where some of the work was done before, its beginning (`begin`).
     """
-    begun = begun or begin(engine)
+    begun, setup = begun or begin(engine), setup or Setup()
     out, decoding = Path(out), Decoding(max_new_tokens=new_tokens)
     whole = {
         "experiment": kind,
         "model": engine.name,
         "engine": asdict(engine.fingerprint),
-        "prompts": (prompts or builtin_sets()).record(),
+        "prompts": (setup.prompts or builtin_sets()).record(),
+        **({} if setup.judge is None else {"judge": setup.judged_by}),
         **spec,
         "decoding": asdict(decoding),
         "version": VERSION,
     }
     with Journal(out / "journal.sqlite") as journal:
         run = journal.start_run(whole, kind)
-    with open_evaluator(engine, decoding, out, progress, prompts) as evaluator:
+    with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judge) as evaluator:
         assert evaluator.journal is not None
         evaluator.run_id = run
         facts = {"model": engine.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)}
+        if setup.judge is not None:
+            facts["judge"] = setup.judge.name
         yield Run(evaluator, whole, out, begun, facts)
         evaluator.journal.finish_run(run, begun.seconds)
 

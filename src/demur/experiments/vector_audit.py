@@ -16,6 +16,7 @@ from typing import final
 from demur.analysis.endpoints import Endpoint
 from demur.analysis.fail_if import violations
 from demur.analysis.verdicts import verdict
+from demur.directions.anything import DirectionSource
 from demur.directions.artifact import tensor_hash
 from demur.directions.cosines import basis_cosines
 from demur.engines.base import WhiteBoxEngine
@@ -27,19 +28,20 @@ from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.experiments.audit_figures import behaviours_seen, geometry_figures, mitigation_figures
 from demur.experiments.audit_measure import measure, tested_arms
 from demur.experiments.audit_report import audit_page, summarise
-from demur.experiments.run import Begun, begin, open_run
+from demur.experiments.run import Begun, Setup, begin, open_run
 from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
-from demur.fitting.subjects import Audited, Subject, measurable, named, subjects_from
+from demur.fitting.subjects import Given, Subject, measurable, named, subjects_from
+from demur.judges.base import Judge
 from demur.prompts import uses
 from demur.prompts.pairs import behaviour
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Result
 from demur.reports.overview import audit_overview
 from demur.runs import digest
-from demur.types import Decoding, Direction, Figure, Table, arm_name
+from demur.types import Decoding, Figure, Table, arm_name
 
 
 @final
@@ -60,38 +62,40 @@ class AuditResult(Result):
 
 def audit(
     engine: WhiteBoxEngine,
-    vectors: Mapping[str, Audited] | Sequence[str | Path],
+    vectors: Given,
     config: AuditConfig | None = None,
     out: str | Path = "runs/audit",
-    direction: Direction | str | Path | None = None,
+    direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
+    judge: Judge | None = None,
 ) -> AuditResult:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions.
 
-    vectors: by name, in memory or as files in any known format; fit:BEHAVIOUR fits one; or anything that --steer takes.
-    direction: the refusal direction, as a value or a file; fitted when left out. prompts: the user's own; built-in ones
-    when left out. Writes journal, results.json and report.html under `out`, and resumes.
+    vectors: by name, in memory or as files in any known format; fit:BEHAVIOUR fits one; or anything that --steer takes;
+    a lone path is one vector. direction: the refusal direction, as a value or a file; fitted when left out. prompts:
+    the user's own; built-in ones when left out. judge: the user's own; the calibrated outcome judge when left out.
+    Writes journal, results.json and report.html under `out`, and resumes.
 
     Cleaning, and what the geometry says of refusal at the vectors' sites, go by attack families that the audit does not
     test. Raises InputError when vectors are to be cleaned and the model has no refusal direction, and
     for a vector or a direction that was fitted on prompts that are tested here.
     """
     config, out, begun = config or AuditConfig(), Path(out), begin(engine)
-    config = _checked(config, vectors)
+    config, setup = _checked(config, vectors), Setup(prompts, judge, progress)
     ready = prepare(engine, vectors, config, out, direction, prompts, progress)
     if not config.attacks:
-        config = with_attacks(engine, config, out, prompts, progress)
+        config = with_attacks(engine, config, out, setup)
     ready = compared(engine, ready, config, out, prompts, progress)
-    return run_audit(engine, ready, config, out, prompts, progress, begun)
+    return run_audit(engine, ready, config, out, setup, begun)
 
 
 def prepare(
     engine: WhiteBoxEngine,
-    vectors: Mapping[str, Audited] | Sequence[str | Path],
+    vectors: Given,
     config: AuditConfig,
     out: Path,
-    direction: Direction | str | Path | None = None,
+    direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
 ) -> Prepared:
@@ -107,11 +111,10 @@ def prepare(
     return Prepared(tuple(subjects), toward, {}, {**own, **config.behaviours}, (), (*unscored, *undirected))
 
 
-def with_attacks(
-    engine: WhiteBoxEngine, config: AuditConfig, out: Path, prompts: PromptSets | None, progress: Progress
-) -> AuditConfig:
+def with_attacks(engine: WhiteBoxEngine, config: AuditConfig, out: Path, setup: Setup) -> AuditConfig:
     """The config with the three attack families that have most compliance on validation requests."""
-    with open_evaluator(engine, Decoding(config.new_tokens), out, progress, prompts) as evaluator:
+    decoding = Decoding(config.new_tokens)
+    with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judge) as evaluator:
         return replace(config, attacks=rank_attacks(evaluator).best)
 
 
@@ -141,16 +144,14 @@ def run_audit(
     ready: Prepared,
     config: AuditConfig,
     out: str | Path,
-    prompts: PromptSets | None = None,
-    progress: Progress = silent,
+    setup: Setup | None = None,
     begun: Begun | None = None,
 ) -> AuditResult:
     """Measure what was prepared; generations, scores and verdicts go through `out`'s journal."""
+    setup = setup or Setup()
     _sound(ready)
-    _unleaked(ready.direction, ready.subjects, prompts)
-    with open_run(
-        engine, "vector audit", out, _spec(ready, config), config.new_tokens, progress, prompts, begun
-    ) as run:
+    _unleaked(ready.direction, ready.subjects, setup.prompts)
+    with open_run(engine, "vector audit", out, _spec(ready, config), config.new_tokens, setup, begun) as run:
         evaluator = run.evaluator
         if not config.attacks:
             config = replace(config, attacks=rank_attacks(evaluator).best)
@@ -193,7 +194,7 @@ def _mitigation(
     return mitigation_figures(table, ready.cleaned, ready.behaviours, seen, config.extremes, config.primary)
 
 
-def _checked(config: AuditConfig, vectors: Mapping[str, Audited] | Sequence[str | Path]) -> AuditConfig:
+def _checked(config: AuditConfig, vectors: Given) -> AuditConfig:
     """The config. Raises UnknownName for a behaviour of what is not audited."""
     names = list(named(vectors))
     for name in config.behaviours:

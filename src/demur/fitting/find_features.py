@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from demur.directions.anything import DirectionSource
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import BadSpec, InputError, unknown
 from demur.evaluation.evaluator import Progress, silent
@@ -13,12 +15,13 @@ from demur.features.record import hashes, origin_of
 from demur.fitting.doses import norms_of
 from demur.fitting.finders import finder
 from demur.fitting.finders.search import Search
+from demur.fitting.refusal import given_direction
 from demur.interventions import parse_site
 from demur.prompts import uses
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.saes import SAE, check_model, load_sae
 from demur.saes.bundled import bundled_saes
-from demur.types import Direction, Feature, FeatureSet, Site
+from demur.types import Feature, FeatureSet, Site
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ class FindConfig:
                              for name, value in usual.items()})  # fmt: skip
 
 
-def saes_for(engine: WhiteBoxEngine, names: Sequence[str] = (), other_model: bool = False) -> dict[Site, SAE]:
+def saes_for(
+    engine: WhiteBoxEngine, names: Sequence[str | os.PathLike[str]] = (), other_model: bool = False
+) -> dict[Site, SAE]:
     """SAEs by site: the named ones, else those bundled with the model. InputError when there are none, BadFile for one
     of another model."""
     chosen = list(names) or list(bundled_saes(engine.name))
@@ -59,7 +64,7 @@ def saes_for(engine: WhiteBoxEngine, names: Sequence[str] = (), other_model: boo
         )
     saes: dict[Site, SAE] = {}
     for name in chosen:
-        sae = load_sae(name)
+        sae = load_sae(name if isinstance(name, str) else Path(name))
         check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model)
         if sae.site in saes:
             raise InputError(f"{name} and {saes[sae.site].source} both stand at {sae.site}; give one SAE a site.")
@@ -69,24 +74,26 @@ def saes_for(engine: WhiteBoxEngine, names: Sequence[str] = (), other_model: boo
 
 def find_features(
     engine: WhiteBoxEngine,
-    saes: Mapping[Site, SAE] | Sequence[str] = (),
+    saes: Mapping[Site, SAE] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     method: str = "attribution",
     config: FindConfig | None = None,
-    direction: Direction | str | Path | None = None,
+    direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
 ) -> FeatureSet:
     """Latents that cause refusal, found on fitting prompts (one-prompt tries its candidates on validation ones).
 
-    saes: SAEs by site, or their folders and names; (): those bundled with the model. direction: a value or a file, for
-    attribution and cosine; fitted when left out. prompts: the user's own; built-in ones when left out.
+    saes: SAEs by site, or folders and names of one or several; (): those bundled with the model. direction: a value or
+    a file, for attribution and cosine; fitted when left out. prompts: the user's own; built-in ones when left out.
     origin["norms"] of the set are the streams' (`norms_of`), of which a clamp of 1r is made.
     """
     how = (config or FindConfig()).settled(method, direction)
+    given = None if direction is None else given_direction(engine, direction)
+    saes = [saes] if isinstance(saes, (str, os.PathLike)) else saes
     here = dict(saes) if isinstance(saes, Mapping) else saes_for(engine, saes)
     assert how.k is not None and how.value is not None
     prompts = builtin_sets() if prompts is None else prompts
-    search = Search(engine, here, how.k, how.n, how.per_site or None, how.value, direction, prompts, progress)
+    search = Search(engine, here, how.k, how.n, how.per_site or None, how.value, given, prompts, progress)
     found = finder(method).find(search)
     # A way of finding is free to look at all that are not for the test, so all are named.
     on, toward = [prompts.fitted_on()], search.direction.origin if "direction" in finder(method).reads else {}

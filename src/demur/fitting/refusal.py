@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from demur.attacks import unattacked
-from demur.directions.artifact import load_direction
+from demur.directions.anything import DirectionSource, load_direction
+from demur.directions.artifact import tensor_hash
+from demur.directions.vectors import as_vector, check_fits
 from demur.engines.base import WhiteBoxEngine
-from demur.errors import NoDirection, NoRefusal
+from demur.errors import NoDirection, NoRefusal, check_sizes
 from demur.fitting.cache import cached, cached_openings
 from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.fitting.norms import activation_norms
 from demur.prompts import uses
 from demur.prompts.own import Source, own_sets
 from demur.prompts.sets import PromptSets, builtin_sets
@@ -33,6 +37,9 @@ class DirectionConfig:
     """Which layers and positions are tried; None: the last token, at every third layer, or at all of a model of few."""
     bounds: Bounds = field(default_factory=Bounds)
     """What a candidate may cost; where none keeps them the one that exceeds them least is taken, and marked."""
+
+    def __post_init__(self) -> None:
+        check_sizes(n=self.n, choose=self.choose)
 
     def grid_for(self, n_layers: int) -> Grid:
         """The grid for a model with so many layers."""
@@ -91,7 +98,11 @@ def fit_refusal_direction(
     harmful, harmless: the user's own prompts, as files, set names, texts or prompts (`prompts.own_sets` divides them
     between fitting and choosing); built-in ones where left out.
     """
-    own = None if harmful is None and harmless is None else own_sets(harmful or "harmful", harmless or "plain")
+    own = (
+        None
+        if harmful is None and harmless is None
+        else own_sets("harmful" if harmful is None else harmful, "plain" if harmless is None else harmless)
+    )
     return search_direction(engine, config, own, None, progress).direction
 
 
@@ -102,21 +113,35 @@ def _told(made: T, origin: Mapping[str, object]) -> T:
 
 def refusal_direction(
     engine: WhiteBoxEngine,
-    given: Direction | str | Path | None = None,
+    given: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,
 ) -> Direction:
-    """The direction that was given, in memory or as a file of this model; else the one that
-    `search_direction` finds with its defaults. Every experiment comes by its direction here.
+    """The direction that was given (`given_direction`); else the one that `search_direction` finds with its defaults.
+    Every experiment comes by its direction here.
 
     Raises InputError for one that was fitted or chosen on what the prompts have for the test.
     """
     if given is None:
         return search_direction(engine, None, prompts, folder, progress).direction
-    found = given if isinstance(given, Direction) else load_direction(given, engine.fingerprint.weights)
+    found = given_direction(engine, given, folder)
     uses.check_artifact(found.origin, prompts or builtin_sets())
     return found
+
+
+def given_direction(engine: WhiteBoxEngine, given: DirectionSource, folder: Path | None = None) -> Direction:
+    """A direction in memory or a file's, if it is this model's; without a norm it gets the one measured here.
+
+    Raises as `load_direction`, and BadVector for another width or a layer that the model does not have.
+    """
+    direction = load_direction(given, engine.fingerprint.weights)
+    check_fits(as_vector(direction), engine.d_model, engine.n_layers, engine.name)
+    if not math.isnan(direction.norm):
+        return direction
+    about, site = [tensor_hash(direction.vector), str(direction.site)], direction.site
+    return cached(folder, "given direction", about, engine.fingerprint,
+                  lambda: replace(direction, norm=activation_norms(engine, [site])[site]))  # fmt: skip
 
 
 def remarks(direction: Direction) -> list[str]:
@@ -135,7 +160,7 @@ def remarks(direction: Direction) -> list[str]:
 
 def direction_or_why(
     engine: WhiteBoxEngine,
-    given: Direction | str | Path | None = None,
+    given: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _phase, _done, _total: None,

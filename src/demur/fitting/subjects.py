@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from demur.directions.anything import read_any
 from demur.directions.difference import random_like
 from demur.directions.exchange import ENDINGS
-from demur.directions.vectors import check_fits, steering_vector
+from demur.directions.vectors import check_fits, no_vector, steering_vector
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import BadFile, DemurError, InputError
 from demur.evaluation.evaluator import Progress, silent
@@ -25,8 +27,12 @@ RESERVED = re.compile(r"random( \d+)?|unsteered|audit|all vectors|probe of answe
 FIT = "fit:"
 """Before a behaviour's name: a vector that is fitted on the spot."""
 
-Audited = SteeringVector | Direction | Intervention | str | Path
+Audited: TypeAlias = "SteeringVector | Direction | Intervention | str | os.PathLike[str]"
 """What can be audited: a value, a vector file in any known format, fit:BEHAVIOUR, or what --steer takes."""
+Given: TypeAlias = "Mapping[str, Audited] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+"""Subjects by name, or as texts and paths: one, or several."""
+NAMED = re.compile(r"([^/\\:]*)=(.*)", re.DOTALL)
+"""NAME=WHAT: a name has no path separator, and none of the colons of what --steer takes."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +69,20 @@ def random_subjects(like: SteeringVector, n: int, seed: int = 0) -> list[Subject
     return made
 
 
-def named(given: Mapping[str, Audited] | Sequence[str | Path]) -> dict[str, Audited]:
-    """Subjects by name: a mapping as it is; of a sequence each text is NAME=WHAT, or WHAT, named by its file or itself.
+def named(given: Given) -> dict[str, Audited]:
+    """Subjects by name: a mapping as it is; else each text is NAME=WHAT, or WHAT, named by its file or itself.
 
-    Raises InputError for none, and for a name that occurs twice.
+    Raises InputError for none, for a name that occurs twice, and for values without names.
     """
     if isinstance(given, Mapping):
         found = dict(given)
     else:
         found = {}
-        for text in map(str, given):
-            name, _, what = text.rpartition("=")
+        for what in [given] if isinstance(given, (str, os.PathLike)) or not isinstance(given, Sequence) else given:
+            if not isinstance(what, (str, os.PathLike)):
+                raise InputError(f'a {type(what).__name__} in memory has no name; give {{"mine": it}}.')
+            split = NAMED.fullmatch(what) if isinstance(what, str) else None
+            name, what = split.groups() if split else ("", os.fspath(what))
             name = name or _own_name(what)
             if name in found:
                 raise InputError(f"two subjects are named {name!r}; give them names of their own, as other=FILE.")
@@ -92,13 +101,15 @@ def _own_name(what: str) -> str:
     return Path(what).stem if _is_file(what) else what
 
 
-def _is_file(what: str | Path) -> bool:
-    return isinstance(what, Path) or (Path(what).suffix.lower() in ENDINGS and ":" not in what)
+def _is_file(what: str | os.PathLike[str]) -> bool:
+    """Is it a vector's file, not a line that names one?"""
+    line = isinstance(what, str) and what.partition(":")[0] in OPS
+    return not line and Path(what).suffix.lower() in ENDINGS
 
 
 def subjects_from(
     engine: WhiteBoxEngine,
-    given: Mapping[str, Audited] | Sequence[str | Path],
+    given: Given,
     length: float | None = None,
     sites: Sequence[Site] = (),
     folder: Path | None = None,
@@ -129,35 +140,37 @@ def subjects_from(
     return found
 
 
-def check_readable(given: Mapping[str, Audited] | Sequence[str | Path]) -> None:
+def check_readable(given: Given) -> None:
     """Read all that is named, before there is a model to audit it on. Raises what `subjects_from` raises."""
     for what in named(given).values():
         if isinstance(what, str) and what.startswith(FIT):
             behaviour(what.removeprefix(FIT), "fit")
-        elif isinstance(what, (str, Path)):
+        elif isinstance(what, (str, os.PathLike)):
             _from_text(what)
 
 
-def _from_text(what: str | Path, weights: str | None = None) -> Direction | SteeringVector | Intervention:
+def _from_text(what: str | os.PathLike[str], weights: str | None = None) -> Direction | SteeringVector | Intervention:
     """What a vector file holds, or what --steer takes. BadFile, saying what is known, for anything else."""
     if _is_file(what):
         return read_any(what, weights)
-    if str(what).partition(":")[0] in OPS or Path(what).suffix.lower() == ".json":
-        return parse_steer(str(what), weights)
+    if os.fspath(what).partition(":")[0] in OPS or Path(what).suffix.lower() == ".json":
+        return parse_steer(what, weights)
     raise BadFile(
-        f"{what} is no vector file: those end in {', '.join(ENDINGS)}. An audit also takes {FIT}BEHAVIOUR, and what "
-        f"--steer takes: {', '.join(OPS)} before :FILE, or a .json spec."
+        f"{os.fspath(what)} is no vector file: those end in {', '.join(ENDINGS)}. An audit also takes {FIT}BEHAVIOUR, "
+        f"and what --steer takes: {', '.join(OPS)} before :FILE, or a .json spec."
     )
 
 
 def _read(engine: WhiteBoxEngine, name: str, what: Audited) -> Subject | SteeringVector:
-    if isinstance(what, (str, Path)):
+    if isinstance(what, (str, os.PathLike)):
         what = _from_text(what, engine.fingerprint.weights)
     if isinstance(what, Direction):
         what = SteeringVector({what.site: what.vector}, {what.site: what.norm}, what.origin)
-    if not isinstance(what, SteeringVector):
+    if isinstance(what, Intervention):
         engine.check(what)
         return as_it_is(name, what)
+    if not isinstance(what, SteeringVector):
+        raise no_vector(what)
     check_fits(what, engine.d_model, engine.n_layers, engine.name)
     return what
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from demur.directions.vectors import no_vector
 from demur.errors import BadSpec
 from demur.interventions.base import Context, Resid, Scalar, Vector, checked, number, unit
 from demur.interventions.feature_sets import along
@@ -49,15 +50,17 @@ def add(vector: Direction | SteeringVector | FeatureSet, dose: float, relative: 
 
     A feature set is added as one unit vector a site: along the sum of its latents' unit decoder rows there, from the
     SAEs in its origin. With `relative`, a dose of 1 adds a vector as long as the median activation at the site
-    (protocol: Steering semantics): dose * norm * v / |v|. A dose of 0 gives an intervention without sites.
-    Raises BadVector for NaN or zero vectors, BadSpec for a relative dose without a norm, BadFile for SAEs that are not
-    where the set says.
+    (protocol: Steering semantics): dose * norm * v / |v|. A dose of 0 gives an intervention without sites. Raises
+    InputError for what is none of them, BadVector for NaN or zero vectors, BadSpec for a relative dose without a norm,
+    BadFile for SAEs that are not where the set says.
     """
     dose = number(dose, "dose")
     if isinstance(vector, Direction):
         vector = SteeringVector({vector.site: vector.vector}, {vector.site: vector.norm})
     elif isinstance(vector, FeatureSet):
         vector = along(vector)
+    elif not isinstance(vector, SteeringVector):
+        raise no_vector(vector)
     deltas: dict[Site, Tensor] = {}
     for site, value in vector.vectors.items():
         value = checked(value, f"vector at {site}")
@@ -86,7 +89,7 @@ def scale(direction: Direction | SteeringVector, factor: float, sites: Sequence[
 
 
 def axis_of(direction: Direction | SteeringVector) -> tuple[Tensor, Site]:
-    """The unit vector [d_model] and its site. BadVector for a bad one, BadSpec for what has no one direction."""
+    """The unit vector [d_model] and its site. BadVector for a bad one, InputError for what has no one direction."""
     if isinstance(direction, FeatureSet):
         raise BadSpec(
             "a feature set is latents, not one direction to ablate or scale; use suppress:FEATURES.json "
@@ -99,6 +102,8 @@ def axis_of(direction: Direction | SteeringVector) -> tuple[Tensor, Site]:
                 "and one direction is ablated or scaled; add it, or give a vector of one site, or a direction."
             )
         ((site, value),) = direction.vectors.items()
-    else:
+    elif isinstance(direction, Direction):
         site, value = direction.site, direction.vector
+    else:
+        raise no_vector(direction)
     return unit(checked(value, f"direction at {site}")), site

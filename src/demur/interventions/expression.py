@@ -19,11 +19,13 @@ A feature set's SAEs are loaded from the folders in its origin's `saes`, and che
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TypeAlias
 
 from demur.directions.anything import read_any
 from demur.directions.exchange import ENDINGS
-from demur.errors import BadSpec
+from demur.errors import BadSpec, InputError
 from demur.interventions.ablate import ablate
 from demur.interventions.affine import add, scale
 from demur.interventions.feature_sets import clamp_features, multiply_features
@@ -32,18 +34,37 @@ from demur.interventions.spec import read_spec
 from demur.saes.feature_set import load_features
 from demur.types import Direction, FeatureSet, SteeringVector
 
+Steer: TypeAlias = "Intervention | str | os.PathLike[str]"
+"""An intervention, a line as on the command line, or the file of a spec."""
+
 OPS = ("add", "ablate", "scale", "clamp", "suppress")
 RELATIVE = ("add", "clamp")
 """Those that take a dose relative to the stream."""
 
 
-def parse_steer(steer: str | Intervention, weights: str | None = None) -> Intervention:
-    """The intervention that a line names (an intervention is itself). BadSpec or BadFile with the fix otherwise.
+def parse_steer(steer: Steer, weights: str | None = None) -> Intervention:
+    """The intervention that a line names (an intervention is itself). InputError with the fix for anything else.
 
     weights: the engine fingerprint's weight hash that the file must have been made with.
     """
     if isinstance(steer, Intervention):
         return steer
+    if isinstance(steer, (Direction, SteeringVector)):
+        raise InputError(
+            f"a {type(steer).__name__} alone does not say what to do with it; give demur.add(it, 0.3, relative=True), "
+            "or demur.ablate(it)."
+        )
+    if isinstance(steer, FeatureSet):
+        raise InputError(
+            "a FeatureSet alone does not say what to do with it; give demur.clamp_features(it, 0.3, relative=True), "
+            "or demur.multiply_features(it, 0.0)."
+        )
+    if not isinstance(steer, (str, os.PathLike)):
+        raise InputError(
+            f"a {type(steer).__name__} is no steering; give an intervention, as demur.add(direction, 0.3, "
+            "relative=True), or a text, as add:FILE.safetensors:0.3r."
+        )
+    steer = os.fspath(steer)
     op, _, rest = steer.partition(":")
     if op not in OPS or not rest:
         if Path(steer).suffix != ".json":
@@ -67,7 +88,12 @@ def parse_steer(steer: str | Intervention, weights: str | None = None) -> Interv
     what, strength = read_steering(path, weights), 1.0 if dose is None else dose
     if op == "add":
         return add(what, strength, relative or (dose is None and not isinstance(what, SteeringVector)))
-    return ablate(what, dose=strength) if op == "ablate" else scale(what, strength)  # pyright: ignore
+    if op == "ablate":
+        return ablate(what, dose=strength)  # pyright: ignore
+    made = scale(what, strength)  # pyright: ignore
+    if dose is None:
+        raise BadSpec(f"steer {steer!r} says no factor; write scale:{path}:0.5, which halves the component.")
+    return made
 
 
 def read_steering(path: str | Path, weights: str | None = None) -> Direction | SteeringVector | FeatureSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,12 +91,13 @@ def best_dtype() -> str:
     return "bf16" if capability() else "fp32"
 
 
-def load(name: str, dtype: str = "auto", device: str | None = None) -> LoadedModel:
+def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None = None) -> LoadedModel:
     """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id.
 
     dtype: "fp32", "bf16" or "auto". Remote code is never run. Raises UnknownName, BadFile or BadSpec
     with the fix.
     """
+    name = os.fspath(name)
     if not name.strip():
         raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
     if dtype == "auto":

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from demur.errors import InputError
-from demur.interventions import Intervention, bound_each, compile_batch
+from demur.interventions import Intervention, bound_each, compile_batch, parse_steer
+from demur.interventions.expression import Steer
 from demur.models.fits import check_intervention
 from demur.models.hooks import hooked
 from demur.models.standing import Generating, PartlyKnown, standing
@@ -30,22 +31,26 @@ from demur.types import Site
 @contextmanager
 def steering(
     hf_model: Any,
-    intervention: Intervention | Sequence[Intervention | None],
+    intervention: Steer | Sequence[Steer | None],
     prompt_lengths: int | Sequence[int] | None = None,
 ) -> Iterator[None]:
     """Steer every forward of a transformers causal language model inside the context.
 
-    intervention: one for all rows, or one for each row of the inputs; `generate` may make several rows of each (beams,
-    return sequences). prompt_lengths: tokens of each row's prompt, padding aside, for interventions that act on the
-    prompt or after it; by default `generate`'s inputs are the prompt, and in a plain forward every token is.
-    Contexts may be nested: the inner one acts after the outer one at each site, as in a chain. Gradients flow.
+    intervention: one for all rows, or one for each row of the inputs, each an intervention or a line as on the command
+    line (`add:refusal.safetensors:0.3r`; the file's weights are not compared with the model's); `generate` may make
+    several rows of each (beams, return sequences). prompt_lengths: tokens of each row's prompt, padding aside, for
+    interventions that act on the prompt or after it; by default `generate`'s inputs are the prompt, and in a plain
+    forward every token is. Contexts may be nested: the inner one acts after the outer one at each site, as in a chain.
+    Gradients flow.
 
     Raises InputError for what is no transformers model, and inside the context where rows, positions or prompt lengths
     that the intervention needs cannot be told, and for gradient checkpointing; UnknownName for a family or a site that
     the model does not have; BadVector for another width.
     """
     family = family_in(hf_model)
-    each = tuple(intervention) if isinstance(intervention, Sequence) else (intervention,)
+    alone = isinstance(intervention, str) or not isinstance(intervention, Sequence)
+    given = (intervention,) if alone else intervention
+    each = [None if one is None else parse_steer(one) for one in given]
     n_layers, config = len(hf_model.get_submodule(family.blocks)), hf_model.config
     each = tuple(bound_each(each, n_layers))
     for one in {id(one): one for one in each if one is not None}.values():

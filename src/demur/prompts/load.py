@@ -21,7 +21,9 @@ def names() -> tuple[str, ...]:
     return (*SETS, *PUBLISHED)
 
 
-def load(name: str, use: Use | None = None, limit: int | None = None, uses: bool = False) -> list[Prompt]:
+def load(
+    name: str | os.PathLike[str], use: Use | None = None, limit: int | None = None, uses: bool = False
+) -> list[Prompt]:
     """A prompt set by name, or FILE[:COLUMN]; always in the same order.
 
     use: only the prompts that are reserved for it; a file says so in a column "use". uses: read that column, where
@@ -35,6 +37,7 @@ def load(name: str, use: Use | None = None, limit: int | None = None, uses: bool
         raise unknown("use", use, USES)
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; it must be 1 or more")
+    name = os.fspath(name)
     if name in SETS:
         prompts = builtin(name, use)
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from demur.attacks import unattacked
 from demur.engines.base import WhiteBoxEngine
@@ -30,8 +29,8 @@ class Search:
     """Candidates of each site by cosine; None: all latents."""
     value: float = 0.3
     """The clamp that candidates are tried at, in units of the median activation norm."""
-    given: Direction | str | Path | None = None
-    """The refusal direction, as a value or a file; fitted when a finder asks for it and it is left out."""
+    given: Direction | None = None
+    """The refusal direction; fitted when a finder asks for it and it is left out."""
     prompts: PromptSets = field(default_factory=builtin_sets)
     progress: Progress = silent
 
