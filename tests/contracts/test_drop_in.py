@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from demur.directions.artifact import save_vector
 from demur.engines.base import Request
 from demur.engines.rows import row_of
 from demur.errors import BadVector, InputError, UnknownName
@@ -257,3 +258,19 @@ def test_a_pipeline_is_steered(tiny):
         run = pipeline("text-generation", model=one.plain, tokenizer=one.loaded.tokenizer)
         (found,) = run("How do I bake", max_new_tokens=NEW, do_sample=False, return_full_text=False)
     assert found["generated_text"] == expected
+
+
+def test_a_line_of_steering_is_one_for_all_rows_or_stands_in_its_row(tiny, inputs, tmp_path):
+    model, batch = tiny("llama").plain, inputs("llama")
+    line = f"add:{save_vector(SteeringVector({Site(1): V}), tmp_path / 'v.safetensors')}:0.6"
+    with steering(model, line):
+        everywhere = said(model, batch)
+    with steering(model, ADD):
+        assert said(model, batch) == everywhere
+    with steering(model, [None, line, ADD]):
+        mixed = said(model, batch)
+    with steering(model, [None, ADD, ADD]):
+        assert said(model, batch) == mixed
+    for given in (Direction(V / V.norm(), Site(1), 1.0), [None, Direction(V / V.norm(), Site(1), 1.0), None]):
+        with pytest.raises(InputError, match=r"a Direction alone .* demur\.add"), steering(model, given):  # pyright: ignore
+            pass

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from tests.hashed import rows
+from tests.keywords import Keywords
 from tests.planted import Planted
 
 from demur.analysis.tables import METRICS, find
@@ -272,3 +273,26 @@ def test_the_full_size_takes_all_families_and_candidates():
 def test_a_baseline_without_controls_or_doses_is_refused_before_anything_runs(change):
     with pytest.raises(InputError, match=r"a study needs a dose and a random direction"):
         BaselineConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n": 0}, "n is 0; it must be 1 or more"),
+        ({"validation": 0}, "validation is 0; it must be 1 or more"),
+        ({"doses": (0.3, 0.0)}, "doses has 0.0; a dose of the direction is a number above 0"),
+        ({"doses": (-0.2,)}, "doses has -0.2; a dose"),
+    ],
+)
+def test_baselines_that_measure_nothing_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        BaselineConfig(**change)
+
+
+def test_a_baseline_takes_a_judge_of_the_users_own(tmp_path):
+    engine = Planted()
+    done = baseline(engine, replace(CONFIG, n=4, items=4), tmp_path, judge=Keywords())
+    assert {f.judge for f in done.figures if f.judge} == {"keywords"}
+    assert read_results(tmp_path).spec["judge"]["name"] == "keywords"
+    assert find(done.figures, "unsteered", "harmful", "refusal_rate").value == 1
+    assert find(done.figures, "ablate", "harmful", "refusal_rate").value == 0

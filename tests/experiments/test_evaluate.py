@@ -2,15 +2,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.keywords import Keywords
 from tests.planted import Planted
 
 from demur.analysis.tables import find
+from demur.directions.artifact import save_direction
 from demur.errors import InputError, UnknownName
 from demur.experiments.evaluate import EvaluateConfig, evaluate
 from demur.interventions import add
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load
-from demur.runs import Journal, read_results
+from demur.runs import Journal, digest, read_results
 from demur.types import Prompt
 
 PROMPTS = builtin("harmful", "test")[:6]
@@ -164,3 +166,73 @@ def test_hostile_prompts_stay_text_in_the_report(tmp_path):
     evaluate(Planted(), hostile, None, PLAIN, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page.lower() and "on &lt;script&gt;x" in page
+
+
+def test_a_judge_of_the_users_own_calibrates_nothing_and_is_named_everywhere(tmp_path):
+    engine, mine = Planted(), Keywords()
+    done = evaluate(engine, PROMPTS, STEER, ATTACKED, tmp_path, judge=mine)
+    assert done.generated == engine.rows == 2 * 3 * 6  # no answer more than is judged
+    assert {f.judge for f in done.figures} == {"keywords"}
+    verdicts = [row.verdict for rows in done.table.values() for row in rows]
+    version = digest(mine.spec())[:12]
+    assert {(v.judge, v.detail["version"]) for v in verdicts} == {("keywords", version)}
+    assert read_results(tmp_path).spec["judge"] == {"name": "keywords", "spec": version}
+    assert find(done.figures, "unsteered", "direct", "refusal_rate").value == 1
+    assert find(done.figures, "unsteered", "direct", "off_topic_rate").value == 0
+    assert "keywords" in done.report.read_text(encoding="utf-8")
+    assert evaluate(Planted(), PROMPTS, STEER, ATTACKED, tmp_path, judge=Keywords()).generated == 0
+
+
+def test_another_judge_is_another_evaluation(tmp_path):
+    evaluate(Planted(), PROMPTS[:2], None, PLAIN, tmp_path, judge=Keywords())
+    for other in (Keywords("cannot"), None):
+        with pytest.raises(InputError, match=r"its judge differ"):
+            evaluate(Planted(), PROMPTS[:2], None, PLAIN, tmp_path, judge=other)
+
+
+def test_what_is_no_judge_and_what_a_judge_must_not_say_is_refused(tmp_path):
+    class Vague(Keywords):
+        def judge(self, generations):
+            return [replace(v, outcome="no") for v in super().judge(generations)]
+
+    class Short(Keywords):
+        def judge(self, generations):
+            return super().judge(generations)[1:]
+
+    engine = Planted()
+    for judge, said in ((Keywords, r"the class Keywords; give one of it: Keywords\("), ("rules", "a str is no judge")):
+        with pytest.raises(InputError, match=said):
+            evaluate(engine, PROMPTS[:2], None, PLAIN, tmp_path, judge=judge)  # pyright: ignore
+    assert not any(engine.calls.values())
+    for judge, said in ((Vague(), "no outcome .judge keywords. named 'no'"), (Short(), "1 verdicts on 2 answers")):
+        with pytest.raises(InputError, match=said):
+            evaluate(engine, PROMPTS[:2], None, PLAIN, tmp_path, judge=judge)
+
+
+def test_steering_is_an_intervention_or_a_line_and_a_direction_alone_is_refused(tmp_path):
+    path = save_direction(Planted().direction, tmp_path / "r.safetensors")
+    line = evaluate(Planted(), PROMPTS[:2], f"add:{path}:1.5r", PLAIN, tmp_path / "a", judge=Keywords())
+    value = evaluate(Planted(), PROMPTS[:2], STEER, PLAIN, tmp_path / "b", judge=Keywords())
+    assert line.figures == value.figures and line.spec["inputs"] == value.spec["inputs"]
+    with pytest.raises(InputError, match=r"a Direction alone .* give demur\.add"):
+        evaluate(Planted(), PROMPTS[:2], Planted().direction, PLAIN, tmp_path / "c")  # pyright: ignore
+
+
+def test_a_path_is_a_file_of_prompts(tmp_path):
+    (file := tmp_path / "mine.csv").write_text("text\nHow do I bake bread?\n", encoding="utf-8")
+    done = evaluate(Planted(), file, None, PLAIN, tmp_path / "out", judge=Keywords())
+    assert done.spec["prompts"] == str(file)
+    assert done.table["unsteered", "direct"][0].generation.conversation.prompt.text == "How do I bake bread?"
+
+
+def test_two_prompts_of_one_id_are_refused_because_they_would_count_as_one_request(tmp_path):
+    twice = [Prompt("a", "How do I bake bread?", "mine"), Prompt("a", "How do I pick a lock?", "mine")]
+    with pytest.raises(InputError, match="2 prompts have the id 'a'; give each its own"):
+        evaluate(Planted(), twice, None, PLAIN, tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"limit": 0}, {"limit": -2}, {"new_tokens": 0}])
+def test_sizes_that_mean_nothing_are_refused(change):
+    ((name, value),) = change.items()
+    with pytest.raises(InputError, match=f"{name} is {value}; it must be 1 or more"):
+        EvaluateConfig(**change)

@@ -108,3 +108,9 @@ def test_on_a_users_own_prompts_activity_is_of_fitting_ones_and_answers_of_test_
 def test_a_proof_without_random_sets_is_refused():
     with pytest.raises(InputError, match="random sets"):
         ProofConfig(randoms=0)
+
+
+def test_proofs_that_measure_nothing_are_refused():
+    for change in ({"n": 0}, {"items": 0}):
+        with pytest.raises(InputError, match="is 0; it must be 1 or more"):
+            ProofConfig(**change)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tests.hashed import Hashed
+from tests.keywords import Keywords
 from tests.planted import Planted
 
 from demur.analysis.tables import find
@@ -322,3 +323,14 @@ def test_what_was_fitted_on_prompts_that_are_tested_is_refused_before_any_work(t
     with pytest.raises(InputError, match=r"fitted or chosen on \(other\), nearly repeats the test prompt"):
         run_audit(engine, ready, SMALL, tmp_path)
     assert not any(engine.calls.values()) and not list(tmp_path.iterdir())
+
+
+def test_an_audit_takes_a_judge_of_the_users_own_who_chooses_the_attacks_too(tmp_path):
+    engine = Planted()
+    config = AuditConfig((1.0,), n=8, items=4, randoms=1)
+    done = audit(engine, {"planted": VECTORS["planted"]}, config, tmp_path, engine.direction, judge=Keywords())
+    assert {f.judge for f in done.figures if f.judge} == {"keywords"}
+    assert read_results(tmp_path).spec["judge"]["name"] == "keywords"
+    assert len(done.spec["attacks"]) == 3
+    assert find(done.figures, "planted x+1", "borderline", "refusal_rate", "unsteered").value > 0.5
+    assert "judge's error was measured" not in done.report.read_text(encoding="utf-8")

@@ -4,14 +4,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from tests.planted import Planted
 
 from demur.directions.artifact import save_direction
+from demur.directions.exchange import write_vector
 from demur.engines.mock import MockEngine
-from demur.errors import BadFile, NoRefusal
+from demur.errors import BadFile, BadVector, InputError, NoRefusal
 from demur.fitting.candidates import Bounds, Grid
-from demur.fitting.refusal import DirectionConfig, direction_or_why, refusal_direction, search_direction
+from demur.fitting.find_features import find_features
+from demur.fitting.norms import activation_norms
+from demur.fitting.refusal import (
+    DirectionConfig,
+    direction_or_why,
+    fit_refusal_direction,
+    refusal_direction,
+    search_direction,
+)
 from demur.prompts.sets import PromptSets, builtin_sets
+from demur.types import Site, SteeringVector
 
 CONFIG = DirectionConfig(n=8, choose=6, grid=Grid(2, positions=(-1,)))
 
@@ -146,3 +157,47 @@ def test_that_a_model_refuses_too_little_is_cached_too(tmp_path):
     assert first.calls["generate"] == 1 and first.answered == 72
     assert direction_or_why(again, folder=tmp_path) == told and told[0] is None
     assert not any(again.calls.values())
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "gguf", "svec", "pt"])
+def test_a_vector_of_one_site_in_any_format_is_a_direction_and_its_norm_is_measured_once(tmp_path, ending):
+    engine, axis = Planted(), Planted().direction
+    site = Site(1, "post")
+    vector = SteeringVector({site: 3.0 * axis.vector})
+    path = write_vector(vector, tmp_path / f"v.{ending}")
+    for given in (path, vector):
+        found = refusal_direction(engine, given, folder=tmp_path)
+        torch.testing.assert_close(found.vector, axis.vector)
+        assert found.site == (Site(2, "pre") if (ending, given) == ("svec", path) else site)
+        assert found.norm == pytest.approx(activation_norms(engine, [found.site])[found.site])
+        again = Planted()
+        assert refusal_direction(again, given, folder=tmp_path).norm == found.norm
+        assert not any(again.calls.values())
+
+
+def test_a_direction_in_memory_of_another_model_is_refused_at_once():
+    engine = Planted()
+    axis = engine.direction
+    others = [
+        (replace(axis, origin={"weights": "b" * 64}), BadFile, "was fitted on a model with weights bbb"),
+        (replace(axis, vector=torch.ones(4) / 2), BadVector, "has width 4; mock has 16"),
+        (replace(axis, site=Site(9, "pre")), BadVector, "mock has layers 0 to 3"),
+        (SteeringVector({Site(1): axis.vector, Site(2): axis.vector}), BadFile, "a direction stands at one site"),
+        (axis.vector, InputError, r"demur\.load_vector\(tensor, site="),
+    ]
+    for given, kind, said in others:
+        with pytest.raises(kind, match=said):
+            refusal_direction(engine, given)
+        with pytest.raises(kind, match=said):
+            find_features(engine, {}, "cosine", direction=given)
+    assert not any(engine.calls.values())
+
+
+def test_no_harmful_prompts_are_none_and_not_the_built_in_ones():
+    for given in ({"harmful": []}, {"harmless": []}):
+        engine = Planted()
+        with pytest.raises(InputError, match="0 for fit"):
+            fit_refusal_direction(engine, **given)
+        assert not any(engine.calls.values())
+    with pytest.raises(InputError, match="n is 0; it must be 1 or more"):
+        DirectionConfig(n=0)

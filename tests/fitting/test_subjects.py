@@ -11,7 +11,7 @@ from demur.directions.vectors import steering_vector
 from demur.errors import BadFile, BadVector, InputError, UnknownName
 from demur.fitting import subjects
 from demur.fitting.subjects import as_it_is, measurable, named, random_subjects, subject, subjects_from
-from demur.interventions import ablate, add, at
+from demur.interventions import ablate, add, at, write_spec
 from demur.types import Direction, Site
 
 SITE = Site(1, "post")
@@ -136,3 +136,32 @@ def test_a_vector_is_scored_on_the_behaviour_that_it_or_what_it_was_cleaned_of_w
     found, (lacking,) = measurable(made)
     assert found == {"own": "warmth", "cleaned": "warmth"}
     assert lacking.startswith("strange is not scored on its behaviour: ") and "gone.jsonl" in lacking
+
+
+def test_a_lone_text_or_path_is_one_vector(tmp_path, vector):
+    assert named("v.gguf") == named(Path("v.gguf")) == {"v": "v.gguf"}
+    path = save_vector(vector, tmp_path / "v.safetensors")
+    for given in (path, str(path), [path], {"v": path}):
+        assert specs(subjects_from(ENGINE, given)) == specs(subjects_from(ENGINE, {"v": vector}))
+    with pytest.raises(InputError, match="a SteeringVector in memory has no name"):
+        subjects_from(ENGINE, vector)
+
+
+def test_a_name_has_no_path_separator_so_an_equals_sign_in_a_folder_is_the_paths():
+    assert named(["runs/x=1/w.gguf"]) == {"w": "runs/x=1/w.gguf"}
+    assert named(["v=runs/x=1/w.gguf"]) == {"v": "runs/x=1/w.gguf"}
+    assert named(["layer=3=v.gguf"]) == {"layer=3": "v.gguf"}
+    assert named(["s=add:x=1/w.gguf:2"]) == {"s": "add:x=1/w.gguf:2"}
+    assert named(["add:x=1/w.gguf:2"]) == {"add:x=1/w.gguf:2": "add:x=1/w.gguf:2"}
+    assert named([Path("x=1.gguf")]) == {"x=1": "x=1.gguf"}
+
+
+def test_the_file_of_a_spec_is_a_path_too(tmp_path, vector):
+    write_spec(add(vector, 2.0), tmp_path / "s.json")
+    (found,) = subjects_from(ENGINE, {"s": tmp_path / "s.json"})
+    assert found.vector is None and found.steer(1.0).spec() == add(vector, 2.0).spec()
+
+
+def test_a_tensor_without_a_site_is_refused_and_the_fix_is_said():
+    with pytest.raises(InputError, match=r"does not say where it stands; .*demur\.load_vector\(tensor, site="):
+        subjects_from(ENGINE, {"x": torch.ones(WIDTH)})  # pyright: ignore

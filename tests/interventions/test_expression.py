@@ -174,3 +174,44 @@ def test_a_vector_of_another_model_is_refused(tmp_path):
     assert parse_steer(f"add:{path}", "f" * 64).sites == set(NORMS)
     with pytest.raises(BadFile, match="was fitted on a model with weights ffffffffffff"):
         parse_steer(f"add:{path}", "0" * 64)
+
+
+def test_a_scale_without_a_factor_is_refused_because_it_would_do_nothing(tmp_path):
+    path = save_direction(R, tmp_path / "r.safetensors")
+    for line in (f"scale:{path}", f"scale:{path}:"):
+        with pytest.raises(BadSpec, match=r"says no factor; write scale:.*r\.safetensors:0\.5"):
+            parse_steer(line)
+    assert parse_steer(f"scale:{path}:1").sites == frozenset()
+
+
+def test_the_file_of_a_spec_is_a_path_too(tmp_path):
+    write_spec(add(R, 1.5), tmp_path / "s.json")
+    assert parse_steer(tmp_path / "s.json").spec() == add(R, 1.5).spec()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (R, r"a Direction alone .* give demur\.add\(it, 0\.3, relative=True\), or demur\.ablate"),
+        (V, r"a SteeringVector alone .* give demur\.add"),
+        (FeatureSet(()), r"a FeatureSet alone .* demur\.clamp_features"),
+        (torch.ones(D), r"a Tensor is no steering; give an intervention, as demur\.add"),
+        (3, "a int is no steering"),
+    ],
+)
+def test_what_is_no_steering_is_refused_with_what_to_do(given, said):
+    with pytest.raises(InputError, match=said):
+        parse_steer(given)
+
+
+@pytest.mark.parametrize("make", [lambda one: add(one, 1.0), ablate, lambda one: scale(one, 0.5)])
+def test_an_operation_on_what_is_no_vector_says_how_to_get_one(make, tmp_path):
+    for path in ("x.gguf", tmp_path / "x.gguf"):
+        with pytest.raises(InputError, match=r"is a path, not a vector; read it: demur\.load_vector\('.*x\.gguf'\)"):
+            make(path)
+    with pytest.raises(InputError, match=r"demur\.load_features\('f\.json'\)"):
+        make("f.json")
+    with pytest.raises(InputError, match=r"shape \[8\] does not say where .*site=\"12\.pre\""):
+        make(torch.ones(D))
+    with pytest.raises(InputError, match="a Add is no vector"):
+        make(add(R, 1.0))

@@ -228,3 +228,8 @@ def test_a_folder_never_runs_code_of_its_own(folder, where, tmp_path, monkeypatc
         with suppress(BadFile):
             load(str(folder), "fp32")
     assert not ran.exists()
+
+
+def test_a_folder_is_a_path_or_its_text(folder):
+    assert load(folder).fingerprint == load(str(folder)).fingerprint
+    assert HFEngine(folder).name == str(folder)

@@ -97,3 +97,9 @@ def test_a_file_that_says_what_its_rows_are_for_is_loaded_by_use(tmp_path):
     assert [p.text for p in load(str(path), "test")] == ["b", "c"]
     assert [p.use for p in load(str(path))] == [None] * 3
     assert [p.use for p in load(str(path), uses=True)] == ["fit", "test", "test"]
+
+
+def test_a_file_is_a_path_or_its_text(tmp_path):
+    (file := tmp_path / "mine.csv").write_text("text\nHow do I bake bread?\n", encoding="utf-8")
+    assert [prompt.text for prompt in load(file)] == ["How do I bake bread?"]
+    assert load(file) == load(str(file))

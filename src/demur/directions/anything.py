@@ -40,7 +40,7 @@ def load_direction(source: DirectionSource, weights: str | None = None) -> Direc
     if isinstance(source, (str, os.PathLike)):
         # A sealed file may have any name.
         sealed = Path(source).suffix.lower() not in ENDINGS
-        found, what = load_artifact(source, weights) if sealed else read_any(source, weights), os.fspath(source)
+        found, what = load_artifact(Path(source), weights) if sealed else read_any(source, weights), os.fspath(source)
     elif isinstance(source, (Direction, SteeringVector)):
         check_weights(source.origin, weights, "the direction")
         found, what = source, "the value"

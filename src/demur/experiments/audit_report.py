@@ -11,6 +11,7 @@ from demur.analysis.verdicts import ALPHA, MARGIN, MIN_BENIGN
 from demur.experiments.audit_config import AuditConfig, Prepared
 from demur.experiments.audit_figures import geometry_scatter
 from demur.experiments.run import examples
+from demur.judges.outcome import NAME
 from demur.reports import Example
 from demur.types import Figure, Table, arm_name
 
@@ -22,9 +23,11 @@ NOTES = (
     "answers. raises over-refusal: the interval of refused on borderline or plain requests lies above 0. inconclusive: "
     f"an interval reaches beyond {100 * MARGIN:.0f} points, the arm breaks more answers, or there are fewer than "
     f"{MIN_BENIGN} benign requests. safe: none of these.",
-    "Broken answers are incoherent or off-topic. The judge's error was measured on the bundled model: docs/judges.md.",
+    "Broken answers are incoherent or off-topic.",
     "Vectors are added from the last prompt token on. Random directions are as long as the first vector.",
 )
+MEASURED = "The judge's error was measured on the bundled model: docs/judges.md."
+"""Of the outcome judge; a user's own judge is the user's to measure."""
 BATCHED = (
     "In this dtype an answer, and now and then its verdict, depends on what else is in its batch: a run with other "
     "arms can differ by an answer or two, so read intervals."
@@ -101,11 +104,12 @@ def audit_page(
     worst = max(ends, key=lambda e: e.change.value)
     tested = {arm_name(s.name, m): (s.name, m) for s in ready.subjects for m in s.doses(config.extremes)}
     name, multiplier = tested[worst.arm]
+    judge = table["unsteered", config.primary][0].verdict.judge
     arms = ["unsteered", *(arm_name(one, multiplier) for one in _kin(name, ready.cleaned))]
     sets = [where for arm, where in table if arm == worst.arm]
     return {
         "examples": [*examples(table, arms, sets), *sides],
-        "notes": NOTES if dtype == "fp32" else (*NOTES, BATCHED),
+        "notes": (*NOTES, *([MEASURED] if judge == NAME else []), *([] if dtype == "fp32" else [BATCHED])),
         "scatters": geometry_scatter(figures, ready.cleaned),
     }
 

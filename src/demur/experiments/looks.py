@@ -9,6 +9,7 @@ from demur.attacks import unattacked
 from demur.directions.anything import DirectionSource
 from demur.engines.base import WhiteBoxEngine
 from demur.engines.reading import text_rows
+from demur.errors import check_sizes
 from demur.evaluation.evaluator import Progress, silent
 from demur.features.look import look
 from demur.fitting.refusal import given_direction
@@ -33,6 +34,9 @@ class LookConfig:
     """What each window of text begins with (`engines.reading.text_rows`)."""
     direction: DirectionSource | None = None
     """A direction, as a value or a file, that the latents' decoder rows are compared with."""
+
+    def __post_init__(self) -> None:
+        check_sizes(n=self.n, most=self.most)
 
 
 def look_at(

@@ -41,7 +41,7 @@ from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Result
 from demur.reports.overview import audit_overview
 from demur.runs import digest
-from demur.types import Decoding, Figure, Table, arm_name
+from demur.types import Decoding, Direction, Figure, Table, arm_name
 
 
 @final

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from demur.directions.vectors import rescaled
 from demur.engines.base import WhiteBoxEngine
+from demur.errors import check_sizes
 from demur.evaluation.behaviour import beats_shuffled_labels, log_odds
 from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.pairs import texts_of
@@ -36,6 +37,9 @@ class VectorConfig:
     """Fits on shuffled labels, the null."""
     n: int | None = PAIRS
     """Fitting pairs at most."""
+
+    def __post_init__(self) -> None:
+        check_sizes(n=self.n)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from demur.directions.anything import DirectionSource
 from demur.engines.base import WhiteBoxEngine
-from demur.errors import BadSpec, InputError, unknown
+from demur.errors import BadSpec, InputError, check_sizes, unknown
 from demur.evaluation.evaluator import Progress, silent
 from demur.features.record import hashes, origin_of
 from demur.fitting.doses import norms_of
@@ -36,6 +36,9 @@ class FindConfig:
     """attribution: candidates of each site by cosine; None: 10; 0: all latents."""
     value: float | None = None
     """one-prompt: the clamp that candidates are tried at, in units of the median activation norm; None: 0.3."""
+
+    def __post_init__(self) -> None:
+        check_sizes(k=self.k, n=self.n)
 
     def settled(self, method: str, direction: object = None) -> FindConfig:
         """The config with the method's defaults. Raises UnknownName, and InputError for a setting that it ignores."""

@@ -48,8 +48,8 @@ def steering(
     the model does not have; BadVector for another width.
     """
     family = family_in(hf_model)
-    alone = isinstance(intervention, str) or not isinstance(intervention, Sequence)
-    given = (intervention,) if alone else intervention
+    several = isinstance(intervention, Sequence) and not isinstance(intervention, str)
+    given = intervention if several else (intervention,)
     each = [None if one is None else parse_steer(one) for one in given]
     n_layers, config = len(hf_model.get_submodule(family.blocks)), hf_model.config
     each = tuple(bound_each(each, n_layers))
