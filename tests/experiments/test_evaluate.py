@@ -179,7 +179,7 @@ def test_a_judge_of_the_users_own_calibrates_nothing_and_is_named_everywhere(tmp
     assert read_results(tmp_path).spec["judge"] == {"name": "keywords", "spec": version}
     assert find(done.figures, "unsteered", "direct", "refusal_rate").value == 1
     assert find(done.figures, "unsteered", "direct", "off_topic_rate").value == 0
-    assert "keywords" in done.report.read_text(encoding="utf-8")
+    assert done.report is not None and "keywords" in done.report.read_text(encoding="utf-8")
     assert evaluate(Planted(), PROMPTS, STEER, ATTACKED, tmp_path, judge=Keywords()).generated == 0
 
 

@@ -333,4 +333,5 @@ def test_an_audit_takes_a_judge_of_the_users_own_who_chooses_the_attacks_too(tmp
     assert read_results(tmp_path).spec["judge"]["name"] == "keywords"
     assert len(done.spec["attacks"]) == 3
     assert find(done.figures, "planted x+1", "borderline", "refusal_rate", "unsteered").value > 0.5
+    assert done.report is not None
     assert "judge's error was measured" not in done.report.read_text(encoding="utf-8")

@@ -197,7 +197,7 @@ def test_no_harmful_prompts_are_none_and_not_the_built_in_ones():
     for given in ({"harmful": []}, {"harmless": []}):
         engine = Planted()
         with pytest.raises(InputError, match="0 for fit"):
-            fit_refusal_direction(engine, **given)
+            fit_refusal_direction(engine, **given)  # pyright: ignore
         assert not any(engine.calls.values())
     with pytest.raises(InputError, match="n is 0; it must be 1 or more"):
         DirectionConfig(n=0)
