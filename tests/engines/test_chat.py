@@ -64,4 +64,4 @@ def test_what_cannot_be_sent_is_refused():
 def test_a_bare_direction_is_no_steering_and_the_fix_is_said():
     mock = MockEngine()
     with pytest.raises(InputError, match=r"give demur\.add\(it, 0\.3, relative=True\)"):
-        mock.chat("How do I bake bread?", steer=mock.direction)
+        mock.chat("How do I bake bread?", steer=mock.direction)  # pyright: ignore

@@ -171,7 +171,7 @@ def test_hostile_prompts_stay_text_in_the_report(tmp_path):
 def test_a_judge_of_the_users_own_calibrates_nothing_and_is_named_everywhere(tmp_path):
     engine, mine = Planted(), Keywords()
     done = evaluate(engine, PROMPTS, STEER, ATTACKED, tmp_path, judge=mine)
-    assert done.generated == engine.rows == 2 * 3 * 6  # no answer more than is judged
+    assert done.generated == engine.answered == 2 * 3 * 6  # no answer more than is judged
     assert {f.judge for f in done.figures} == {"keywords"}
     verdicts = [row.verdict for rows in done.table.values() for row in rows]
     version = digest(mine.spec())[:12]

@@ -48,9 +48,9 @@ def steering(
     the model does not have; BadVector for another width.
     """
     family = family_in(hf_model)
-    several = isinstance(intervention, Sequence) and not isinstance(intervention, str)
-    given = intervention if several else (intervention,)
-    each = [None if one is None else parse_steer(one) for one in given]
+    if isinstance(intervention, str) or not isinstance(intervention, Sequence):
+        intervention = (intervention,)
+    each = [None if one is None else parse_steer(one) for one in intervention]
     n_layers, config = len(hf_model.get_submodule(family.blocks)), hf_model.config
     each = tuple(bound_each(each, n_layers))
     for one in {id(one): one for one in each if one is not None}.values():
