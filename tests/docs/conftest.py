@@ -13,7 +13,7 @@ from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
 from demur.engines import hf, mock
-from demur.experiments import baseline, proof, vector_audit
+from demur.experiments import audit_measure, baseline, proof
 from demur.prompts.builtin import builtin, builtin_items
 from demur.prompts.sets import PromptSets
 from demur.saes import bundled, save_sae
@@ -51,7 +51,7 @@ def world(saes, tmp_path, monkeypatch):
     monkeypatch.setattr(PromptSets, "take", few)
     for name in ("_words", "_jitter"):
         monkeypatch.setattr(mock, name, cache(getattr(mock, name)))
-    for module in (baseline, proof, vector_audit):
+    for module in (audit_measure, baseline, proof):
         monkeypatch.setattr(module, "builtin_items", lambda use: builtin_items(use)[: 2 * MOST])
     monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
     monkeypatch.setattr(hf, "HFEngine", engine_of)

@@ -30,12 +30,13 @@ def test_the_panel_is_large_enough_for_every_request_its_own_among_them(name):
 
 
 def test_the_band_is_that_of_the_unsteered_validation_answers():
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     engine = Planted()
     judge = calibrated_judge(engine, DECODING, progress=lambda *at: steps.append(at))
     assert judge.band.n == N >= 50
     assert judge.band.origin["new_tokens"] == 12
-    assert steps[-1] == (N, N)
+    assert steps[-1] == ("scoring the judge's calibration", N, N)
+    assert ("calibrating the judge", N, N) in steps and len(steps) > 6
     assert engine.answered == N
 
 
@@ -45,10 +46,27 @@ def test_with_a_journal_it_is_fitted_once_and_for_each_decoding(tmp_path):
         first = calibrated_judge(engine, DECODING, journal).spec()
         calls = engine.calls.copy()
         assert calibrated_judge(engine, DECODING, journal).spec() == first
-        assert engine.calls == calls == {"generate": 2, "logprobs": 1}
+        assert engine.calls == calls == {"generate": 2, "logprobs": 6}
         assert calibrated_judge(engine, Decoding(max_new_tokens=6), journal).spec() != first
-        assert engine.calls == {"generate": 4, "logprobs": 2}
+        assert engine.calls == {"generate": 4, "logprobs": 12}
         assert calibrated_judge(Planted(seed=108), DECODING, journal).spec() != first
+
+
+def test_what_was_scored_is_kept_when_it_stops(tmp_path):
+    class Stops(Planted):
+        """Is stopped in its third batch of scores."""
+
+        def logprobs(self, pairs, intervention=None):
+            if self.calls["logprobs"] == 2:
+                raise KeyboardInterrupt
+            return super().logprobs(pairs, intervention)
+
+    engine = Planted()
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(KeyboardInterrupt):
+            calibrated_judge(Stops(), DECODING, journal)
+        calibrated_judge(engine, DECODING, journal)
+    assert engine.calls == {"logprobs": 4}
 
 
 def test_without_a_journal_it_comes_out_the_same(tmp_path):
@@ -63,7 +81,8 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
         """Cannot score its first answers."""
 
         def logprobs(self, pairs, intervention=None):
-            return [Scored(tuple(row), False)] * 3 + super().logprobs(pairs, intervention)[3:]
+            lost = 0 if self.calls["logprobs"] else 3
+            return [Scored(tuple(row), False)] * lost + super().logprobs(pairs, intervention)[lost:]
 
     with Journal(tmp_path / "j.sqlite") as journal:
         bands = [calibrated_judge(Mute(), DECODING, journal).band for _ in range(2)]
@@ -80,4 +99,4 @@ def test_an_opened_evaluator_answers_what_calibrates_its_judge_and_makes_nothing
             assert (opened.run_id, opened.folder) == ("", tmp_path)
             assert opened.prompts.name == "built-in"
     assert counts == [N, 0]
-    assert phases == {"calibrating the judge"}
+    assert phases == {"calibrating the judge", "scoring the judge's calibration"}

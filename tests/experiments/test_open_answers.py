@@ -117,6 +117,7 @@ def test_only_an_engine_that_reads_text_can(arms):
         """Generates, and shows nothing of itself."""
 
         name, n_layers, d_model, fingerprint = "closed", 4, 16, MockEngine().fingerprint
+        answered = 0
 
         def check(self, intervention):
             return None

@@ -39,7 +39,7 @@ def test_it_tries_every_layer_below_80_percent_but_the_first_and_every_position(
     steps: list[tuple[int, int]] = []
     few = choose_direction(engine, *PARTS, grid=Grid(2, 3, (-1, -3)), progress=lambda *at: steps.append(at))
     assert [(c.layer, c.position) for c in few.candidates] == [(2, -1), (2, -3)]
-    assert steps == [(1, 2), (2, 2)]
+    assert steps == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_it_keeps_the_allowed_candidate_that_ablates_refusal_most(fit):

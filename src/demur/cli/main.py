@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from demur.cli import baseline, direction, doctor, evaluate, features, generate,
 from demur.cli.progress import Stopped
 from demur.cli.show import seen
 from demur.errors import DemurError
+from demur.version import VERSION
 
 ORDER = ("quickstart", "baseline", "evaluate", "direction", "features", "sae", "generate", "vector", "runs", "models",
          "doctor")  # fmt: skip
@@ -32,11 +33,27 @@ class InOrder(TyperGroup):
 
 app = typer.Typer(
     cls=InOrder,
-    help="Measure, find, steer and audit refusal in chat models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"demur {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    """Measure, find, steer and audit refusal in chat models."""
+
+
 app.command("quickstart", rich_help_panel=MEASURE)(baseline.quickstart)
 app.command("baseline", rich_help_panel=MEASURE)(baseline.baseline)
 app.command("evaluate", rich_help_panel=MEASURE)(evaluate.evaluate)

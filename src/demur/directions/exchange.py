@@ -36,6 +36,8 @@ def load_vector(
     if site is not None:
         if layer is not None or point is not None:
             raise InputError(f"site {site} says layer and point already; leave them out.")
+        if not isinstance(site, (Site, str)):
+            raise InputError(f'site {site!r} is neither a Site nor text; give "{site}.post", or layer={site}.')
         try:
             site = site if isinstance(site, Site) else Site.parse(site)
         except ValueError as error:

@@ -43,6 +43,10 @@ class HFEngine:
         self.slots = slots
         self.answered = 0
 
+    def __repr__(self) -> str:
+        dtype = self.fingerprint.dtype
+        return f"<HFEngine {self.name}: {self.n_layers} layers, width {self.d_model}, {dtype}>"
+
     @property
     def name(self) -> str:
         """The model's name, folder or hub id."""

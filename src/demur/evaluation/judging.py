@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ PANEL = 28
 
 A common panel lets the engine keep their prompt passes.
 """
+SCORED = 64
+"""Calibration answers scored at once: what a stopped run loses."""
 
 
 def panel() -> list[Prompt]:
@@ -47,7 +49,7 @@ def calibrated_judge(
     engine: Engine,
     decoding: Decoding,
     journal: Journal | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = silent,
 ) -> OutcomeJudge:
     """A judge whose coherence band is that of the engine's unsteered answers to harmless validation prompts.
 
@@ -57,10 +59,11 @@ def calibrated_judge(
     """
     prompts = [*builtin("plain", "validation"), *builtin("borderline", "validation")]
     talks = [attack(p, "direct") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
-    answers = answer(engine, [Request(talk) for talk in talks], decoding, journal, progress)
+    told = partial(progress, "calibrating the judge")
+    answers = answer(engine, [Request(talk) for talk in talks], decoding, journal, told)
     origin = {"prompts": "built-in plain and borderline, validation, bare and in wrappers",
               "wraps": list(WRAPS), "new_tokens": decoding.max_new_tokens}  # fmt: skip
-    band = fit_band([a.text for a in answers], _likelihoods(engine, answers, journal), origin)
+    band = fit_band([a.text for a in answers], _likelihoods(engine, answers, journal, progress), origin)
     return OutcomeJudge(engine, band, panel())
 
 
@@ -76,27 +79,35 @@ def open_evaluator(
     """An evaluator on `folder`'s journal, with the judge that is given; else with a calibrated one."""
     with Journal(folder / "journal.sqlite") as journal:
         if judge is None:
-            judge = calibrated_judge(engine, decoding, journal, partial(progress, "calibrating the judge"))
+            judge = calibrated_judge(engine, decoding, journal, progress)
         prompts = builtin_sets() if prompts is None else prompts
         yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder)
 
 
-def _likelihoods(engine: Engine, answers: Sequence[Generation], journal: Journal | None) -> list[float]:
-    """Mean negative log-likelihood of each answer after its plain request, measured once a journal."""
+def _likelihoods(
+    engine: Engine, answers: Sequence[Generation], journal: Journal | None, progress: Progress
+) -> list[float]:
+    """Mean negative log-likelihood of each answer after its plain request, measured once a journal, and kept batch by
+    batch."""
 
-    def make(rows: Sequence[int], _keys: Sequence[str]) -> list[list[float]]:
-        some = [answers[i] for i in rows]
-        values = [mean_nll(row.logprobs) for row in engine.logprobs([(plain_request(a), a.text) for a in some])]
+    def make(rows: Sequence[int], keys: Sequence[str], some: Sequence[Generation]) -> list[list[float]]:
+        pairs = [(plain_request(some[i]), some[i].text) for i in rows]
+        values = [mean_nll(row.logprobs) for row in engine.logprobs(pairs)]
         # JSON has no NaN: an answer without a token has no number.
         return [[value] if math.isfinite(value) else [] for value in values]
 
     about = {"kind": "likelihood", "rules": rules_hash()}
-    found, _ = cached(
-        lambda row, batch: digest({**about, "answer": answers[row].key, "batch": batch}),
-        len(answers),
-        engine.fingerprint.dtype,
-        journal.scores if journal is not None else lambda _: {},
-        make,
-        journal.add_scores if journal is not None else lambda _: {},
-    )
-    return [value[0] if value else math.nan for value in found]
+    values: list[list[float]] = []
+    for start in range(0, len(answers), SCORED):
+        some = answers[start : start + SCORED]
+        found, _ = cached(
+            lambda row, batch, some=some: digest({**about, "answer": some[row].key, "batch": batch}),
+            len(some),
+            engine.fingerprint.dtype,
+            journal.scores if journal is not None else lambda _: {},
+            partial(make, some=some),
+            journal.add_scores if journal is not None else lambda _: {},
+        )
+        values += found
+        progress("scoring the judge's calibration", len(values), len(answers))
+    return [value[0] if value else math.nan for value in values]

@@ -53,9 +53,8 @@ def cautions(figures: Sequence[Figure], ends: Sequence[Endpoint], chosen: Chosen
         if (more := excess(figures, arm, name, "unsteered")) > MAX_BROKEN_INCREASE + 1e-9:
             said.append(
                 f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
-                f"unsteered, so its figures there meet no target."
+                f"unsteered. Do not believe its other rates there."
             )
-    said += remarks(chosen.fit.direction)
     if not chosen.dose.within_budget:
         said.append(
             f"Every dose broke more than {100 * MAX_BROKEN_INCREASE:.0f} points of answers on validation; the one that "
@@ -87,4 +86,5 @@ def summarise(figures: Sequence[Figure], chosen: Chosen) -> tuple[str, ...]:
         f"Ablating it changes compliance with harmful requests by {change('ablate', 'harmful', 'compliance_rate')}; "
         f"a random direction by {change('random ablate', 'harmful', 'compliance_rate')}.",
         f"The cost of adding: {', '.join(costs)}.",
+        *remarks(chosen.fit.direction),
     )

@@ -30,6 +30,9 @@ from demur.runs import Journal, digest, write_results, write_text
 from demur.types import Decoding, Figure, Table
 from demur.version import VERSION
 
+ENOUGH = 16
+"""New tokens below which a report warns of its own rates."""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -106,7 +109,7 @@ class Run:
         seconds = self._seconds()
         shared = {
             "title": title,
-            "summary": tuple(summary),
+            "summary": (*summary, *self._cut()),
             "figures": tuple(figures),
             "spec": {**self.spec, **(chosen or {})},
             "seconds": seconds,
@@ -116,6 +119,12 @@ class Run:
         findings = Findings(**shared, facts=self.facts, **(page or {}))
         write_text(self.out / "report.html", html.render(findings))
         return {**shared, "generated": self.begun.generated, "out": self.out, "report": self.out / "report.html"}
+
+    def _cut(self) -> list[str]:
+        """A caution where answers are so short that a refusal may come after their end."""
+        n = self.spec["decoding"]["max_new_tokens"]
+        return [f"Answers were cut at {n} tokens, often before it shows whether they refuse: take {ENOUGH} or more "
+                f"before believing a rate."] if n < ENOUGH else []  # fmt: skip
 
     def _seconds(self) -> float:
         """What this session took; a finished run that is only read again keeps its time."""

@@ -111,19 +111,19 @@ def choose_direction(
         raise InputError(f"every {grid.layer_step}th layer of the first {depth} is none; take a smaller layer step.")
     if not all(-grid.tail <= position < 0 for position in positions):
         raise InputError(f"positions {positions} are counted from the end; choose among -{grid.tail} to -1.")
+    total, told = len(sites) * len(positions), progress or (lambda _done, _total: None)
+    told(0, total)
     high = engine.activations(harmful, sites, tail=grid.tail)
     low = engine.activations(harmless, sites, tail=grid.tail)
     before = torch.log_softmax(engine.last_logits(validation_harmless).double(), -1)
     tried: list[tuple[Candidate, Tensor]] = []
-    total = len(sites) * len(positions)
     for site in sites:
         differences = difference_of_means(high, low, site)
         for position in positions:
             vector = differences[position]
             tried.append((_score(engine, openings, site, position, vector, before, validation_harmful,
                                  validation_harmless), vector))  # fmt: skip
-            if progress is not None:
-                progress(len(tried), total)
+            told(len(tried), total)
     chosen, times = best_of([candidate for candidate, _ in tried], bounds)
     vector = next(vector for candidate, vector in tried if candidate is chosen)
     return _fit(engine, chosen, times, vector, [candidate for candidate, _ in tried], openings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from demur.attacks import unattacked
@@ -116,9 +116,9 @@ class Cleaner:
     def gradients(self, sites: Sequence[Site]) -> dict[Site, Subspace]:
         """At each site the k directions along which refusal moves fastest (`fitting.gradients`)."""
         if lacking := [site for site in sites if site not in self.bases]:
-            self.progress("finding refusal gradients", 0, 1)
-            self.bases |= gradient_subspaces(self.engine, self.fitting, lacking, self.openings, self.k)
-            self.progress("finding refusal gradients", 1, 1)
+            told = partial(self.progress, "finding refusal gradients")
+            told(0, len(self.fitting))
+            self.bases |= gradient_subspaces(self.engine, self.fitting, lacking, self.openings, self.k, told)
         return {site: self.bases[site] for site in sites}
 
     def __call__(

@@ -7,7 +7,8 @@ for under attack it is another one. Refusal directions by gradient: arXiv 2502.1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 from jaxtyping import Bool, Float
@@ -52,17 +53,25 @@ def slopes(
     tokens: Sequence[int],
     steer: Intervention | None = None,
     reached: Sequence[Bool[Tensor, " _"]] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[Site, Float[Tensor, "n d_model"]]:
     """d refusal score / d a vector added from the last template token on, float64.
 
-    steer: at the stream as this intervention leaves it. reached: `steered_tokens`, when it is known.
+    steer: at the stream as this intervention leaves it. reached: `steered_tokens`, when it is known. progress gets
+    (conversations done, in all).
     """
+    done = count(1)
+
+    def score(logits: Tensor, _index: int) -> Tensor:
+        progress(next(done), len(conversations))
+        return refusal_scores(logits, tokens)
+
     values = None
     if steer is not None:
         streams = engine.activations(conversations, sites, None, steer)
         by_site = {site: streams.rows(site) for site in sites}
         values = [{site: by_site[site][i] for site in sites} for i in range(len(conversations))]
-    found = engine.gradients(conversations, sites, lambda logits, _index: refusal_scores(logits, tokens), values)
+    found = engine.gradients(conversations, sites, score, values)
     reached = reached if reached is not None else steered_tokens(engine, conversations, sites[0])
     return {site: torch.stack([rows[mask].double().sum(0) for rows, mask in zip(found[site], reached, strict=True)])
             for site in sites}  # fmt: skip
@@ -80,14 +89,19 @@ def steered_tokens(
 
 
 def gradient_subspaces(
-    engine: WhiteBoxEngine, conversations: Sequence[Conversation], sites: Sequence[Site], openings: Openings, k: int = 5
+    engine: WhiteBoxEngine,
+    conversations: Sequence[Conversation],
+    sites: Sequence[Site],
+    openings: Openings,
+    k: int = 5,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[Site, Subspace]:
     """At each site the k directions that carry most of the conversations' gradients, each taken as long as another.
 
     The first is close to their mean, and points to refusal. Raises InputError for conversations of another use.
     """
     uses.check(fitting=conversations)
-    found = slopes(engine, conversations, sites, first_tokens(openings))
+    found = slopes(engine, conversations, sites, first_tokens(openings), progress=progress)
     origin = {"method": "SVD of gradients of the refusal score", "conversations": len(conversations)}
     return {site: leading(rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12), site, k, origin)
             for site, rows in found.items()}  # fmt: skip

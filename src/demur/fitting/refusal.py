@@ -78,7 +78,9 @@ def search_direction(
     told = {**origin, "fitted_on": [prompts.fitted_on([text for some in texts for text in some])]}
 
     def make() -> Fit:
+        progress("finding how refusals begin", 0, 1)
         openings = cached_openings(folder, engine, *parts[:2])
+        progress("finding how refusals begin", 1, 1)
         found = choose_direction(engine, *parts, grid, config.bounds,
                                  lambda done, total: progress("trying directions", done, total), openings)  # fmt: skip
         return replace(found, direction=_told(found.direction, told), difference=_told(found.difference, told))

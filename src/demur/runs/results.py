@@ -25,7 +25,7 @@ IDENTITY = ("arm", "versus", "set", "metric", "denominator", "judge")
 """No two figures of one file agree in all of these."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """What `results.json` holds."""
 
@@ -36,6 +36,10 @@ class Results:
     def to_pandas(self) -> DataFrame:
         """One row a figure. Raises MissingExtra (`notebook`)."""
         return to_pandas(self.figures)
+
+    def __repr__(self) -> str:
+        about = f"{self.spec.get('experiment', 'experiment')} of {self.spec.get('model', 'a model')}"
+        return f"<Results: {about}; {len(self.figures)} figures, {self.seconds:.0f} s; .figures, .spec, .to_pandas()>"
 
 
 def write_results(out: str | Path, spec: Mapping[str, Any], figures: Sequence[Figure], seconds: float) -> Path:
