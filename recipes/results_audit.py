@@ -188,7 +188,7 @@ def lengths(out: Path, quick: bool) -> Part:
 
 
 def wide(out: Path, quick: bool) -> Part:
-    """1 and 2: all CAA behaviours, five doses; a rerun makes no model call."""
+    """1 and 2: all CAA behaviours, five doses; a rerun generates nothing."""
     started = time.monotonic()
     vectors = natural(out, [f"caa:{name}" for name in (CAA[:2] if quick else CAA)])
     config = AuditConfig(DOSES, n=16 if quick else 100, benign=8 if quick else 50, items=40 if quick else 200)

@@ -14,6 +14,7 @@ from demur.interventions import Context, parse_steer, write_spec
 from demur.models.families import FAMILIES
 from demur.runs import read_results
 from demur.types import Site
+from demur.version import VERSION
 
 COMMANDS = [
     [],
@@ -77,6 +78,10 @@ def test_models_lists_names_and_families(demur):
     said = demur("models")
     assert said.status == 0
     assert all(word in said.out for word in ("smollm2-refuser", "smollm2", *FAMILIES))
+
+
+def test_it_says_its_version(demur):
+    assert demur("--version").out == f"demur {VERSION}\n"
 
 
 def test_doctor_says_what_is_there_and_what_is_not(demur, tmp_path, monkeypatch):
@@ -228,7 +233,13 @@ def test_baseline_answers_first_and_writes_the_rest(demur, planted, tmp_path):
     assert config["families"] == ["persona", "fiction", "prefill"]
     assert (config["direction"]["n"], config["direction"]["choose"]) == (8, 6)
     assert f"Report: {tmp_path / 'report.html'}" in said.out
-    assert said.phases[:3] == ["loading mock", "calibrating the judge", "trying directions"]
+    expected = [
+        "loading mock",
+        "calibrating the judge",
+        "scoring the judge's calibration",
+        "finding how refusals begin",
+    ]
+    assert said.phases[:4] == expected
 
 
 def test_the_grid_that_is_printed_is_the_grid_that_was_used(demur, planted, tmp_path):

@@ -130,7 +130,7 @@ def test_a_vector_is_audited_beside_its_cleaned_self_and_again_without_a_model_c
     assert find(results.figures, "warm, direction", "geometry", "cosine_to_refusal").value == pytest.approx(0, abs=1e-3)
     again = demur(*asked)
     assert "Nothing was generated: every answer came from the journal." in again.out
-    assert not {"trying directions", "finding what moves refusal"} & {*again.phases}
+    assert not {"trying directions", "finding refusal gradients"} & {*again.phases}
     assert read_results(out).figures == results.figures
 
 

@@ -91,3 +91,9 @@ def test_results_are_a_table_too(tmp_path):
     write_results(tmp_path, {}, [RATE, replace(RATE, arm="b", value=0.3)], 1.0)
     frame = read_results(tmp_path).to_pandas()
     assert frame["arm"].tolist()[1] == "b" and frame["value"].tolist() == [0.25, 0.3]
+
+
+def test_in_a_notebook_they_are_one_line(tmp_path):
+    write_results(tmp_path, {"experiment": "baseline", "model": "mock", "long": "x" * 999}, [RATE], 2.5)
+    said = repr(read_results(tmp_path))
+    assert "baseline of mock" in said and "1 figures" in said and len(said) < 120

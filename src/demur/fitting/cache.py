@@ -1,4 +1,4 @@
-"""One cache for everything that is fitted: sealed files below a run's folder, so that a rerun makes no model call."""
+"""One cache for everything that is fitted: sealed files below a run's folder, so that a rerun generates nothing."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def slopes(
     """
     done = count(1)
 
-    def score(logits: Tensor, _index: int) -> Tensor:
+    def score(logits: Tensor, _index: Tensor) -> Tensor:
         progress(next(done), len(conversations))
         return refusal_scores(logits, tokens)
 
