@@ -52,7 +52,7 @@ PART_3 = replace(
     validation=24,
     n=60,
     doses=(0.1, 0.15, 0.2, 0.25, 0.3),
-    families=("continuation", "few_shot", "fiction", "persona", "prefill", "prefix_injection"),
+    attacks=("continuation", "few_shot", "fiction", "persona", "prefill", "prefix_injection"),
 )
 """Less than the whole, so that part 3 ends in 20 minutes on two cores; every second layer is tried."""
 

@@ -230,7 +230,7 @@ def test_baseline_answers_first_and_writes_the_rest(demur, planted, tmp_path):
     assert {f.n for f in results.figures if f.set == "capability"} == {5}
     config = results.spec["config"]
     assert (config["n"], config["validation"], config["doses"]) == (4, 6, [1.0])
-    assert config["families"] == ["persona", "fiction", "prefill"]
+    assert config["attacks"] == ["persona", "fiction", "prefill"]
     assert (config["direction"]["n"], config["direction"]["choose"]) == (8, 6)
     assert f"Report: {tmp_path / 'report.html'}" in said.out
     expected = [

@@ -31,7 +31,7 @@ CONFIG = BaselineConfig(
     validation=6,
     n=6,
     items=10,
-    families=("persona", "fiction", "authority", "prefill"),
+    attacks=("persona", "fiction", "authority", "prefill"),
     doses=(0.3, 1.0),
     randoms=1,
 )
@@ -95,12 +95,12 @@ def test_the_spec_says_what_was_run_and_what_was_chosen(run):
     chosen = spec["chosen_on_validation"]
     assert spec["config"]["direction"]["n"] == 8
     assert spec["engine"]["weights"] == engine.fingerprint.weights
-    assert spec["families"] == list(CONFIG.families)
+    assert spec["families"] == list(CONFIG.attacks)
     assert chosen["attacked"] == list(done.chosen.ranking.best)
     assert len(chosen["attacked"]) == 3
     assert chosen["dose"] == done.chosen.dose.key == 1.0
     assert chosen["dose_within_budget"] is True
-    assert set(chosen["attack_compliance"]) == set(chosen["answered_on_topic"]) == set(CONFIG.families)
+    assert set(chosen["attack_compliance"]) == set(chosen["answered_on_topic"]) == set(CONFIG.attacks)
     ends = {(end["arm"], end["set"], end["outcome"]): end for end in spec["primary"]}
     assert set(ends) == {("add", "attacked", "refused"), ("ablate", "harmful", "complied")}
     assert all(0 < end["p"] <= end["holm"] <= 1 for end in ends.values())
@@ -265,7 +265,7 @@ def test_of_several_random_directions_the_first_stands_on_all_sets_the_others_on
 
 
 def test_the_full_size_takes_all_families_and_candidates():
-    assert (FULL.n, FULL.validation, FULL.families, FULL.randoms) == (100, 45, (), 5)
+    assert (FULL.n, FULL.validation, FULL.attacks, FULL.randoms) == (100, 45, (), 5)
     assert FULL.direction.grid == Grid() and FULL.direction.n is None
 
 

@@ -105,7 +105,7 @@ def baseline(
     from demur.experiments.baseline import FULL, BaselineConfig
 
     given: dict[str, Any] = {"n": n, "items": items, "validation": validation, "randoms": randoms,
-                             "families": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
+                             "attacks": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
     changed = {name: value for name, value in given.items() if value is not None}
     config = replace(FULL if full else BaselineConfig(), new_tokens=new_tokens, **changed)
     search = Search(fit_n, choose, layer_step, all_positions, max_kl, min_induced)

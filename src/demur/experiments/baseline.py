@@ -52,7 +52,7 @@ class BaselineConfig:
     """Test requests of each kind; None: all."""
     items: int | None = 60
     """Capability items; None: all."""
-    families: tuple[str, ...] = QUICK_FAMILIES
+    attacks: tuple[str, ...] = QUICK_FAMILIES
     """Attack families tried on validation; (): all that need no file."""
     doses: tuple[float, ...] = (0.2, 0.3)
     """Relative doses of the direction that are tried."""
@@ -69,7 +69,7 @@ class BaselineConfig:
                              f"{self.randoms}.")  # fmt: skip
 
 
-FULL = BaselineConfig(FULL_SEARCH, validation=45, n=100, items=None, families=(), doses=DIRECTION_DOSES, randoms=5)
+FULL = BaselineConfig(FULL_SEARCH, validation=45, n=100, items=None, attacks=(), doses=DIRECTION_DOSES, randoms=5)
 """All prompts, families and candidates: more than an hour on two cores."""
 
 
@@ -104,7 +104,7 @@ def baseline(
     journal, the direction's file and the steering specs. Raises as `search_direction` and `rank_attacks`.
     """
     config, out = config or BaselineConfig(), Path(out)
-    spec = {"config": asdict(config), "families": list(families_to_try(config.families))}
+    spec = {"config": asdict(config), "families": list(families_to_try(config.attacks))}
     with open_run(engine, "baseline", out, spec, config.new_tokens, Setup(prompts, judge, progress)) as run:
         evaluator = run.evaluator
         chosen = choose(evaluator, config)
@@ -149,7 +149,7 @@ def choose(evaluator: Evaluator, config: BaselineConfig) -> Chosen:
     fit = search_direction(
         white_box(evaluator.engine), config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
     )
-    ranking = rank_attacks(evaluator, config.validation, config.families)
+    ranking = rank_attacks(evaluator, config.validation, config.attacks)
     dose = choose_dose(evaluator, fit.direction, ranking.best, config.validation, config.doses)
     return Chosen(fit, ranking, dose)
 
