@@ -30,7 +30,7 @@ from demur.runs import Journal, digest, write_results, write_text
 from demur.types import Decoding, Figure, Table
 from demur.version import VERSION
 
-ENOUGH = 16
+JUDGEABLE = 16
 """New tokens below which a report warns of its own rates."""
 
 
@@ -123,8 +123,8 @@ class Run:
     def _cut(self) -> list[str]:
         """A caution where answers are so short that a refusal may come after their end."""
         n = self.spec["decoding"]["max_new_tokens"]
-        return [f"Answers were cut at {n} tokens, often before it shows whether they refuse: take {ENOUGH} or more "
-                f"before believing a rate."] if n < ENOUGH else []  # fmt: skip
+        return [f"Answers were cut at {n} tokens, often before it shows whether they refuse: take {JUDGEABLE} or more "
+                f"before believing a rate."] if n < JUDGEABLE else []  # fmt: skip
 
     def _seconds(self) -> float:
         """What this session took; a finished run that is only read again keeps its time."""
