@@ -297,7 +297,7 @@ def test_progress_names_its_phase_and_ends_at_the_total(judge, decoding, small_b
     watched.run([Arm("unsteered")], {"a": SETS["harmful"], "b": SETS["plain"]})
     watched.score([Arm("unsteered")], builtin_items("test")[:3])
     assert [step for step in seen if step[0] == "generating"] == [("generating", n, 13) for n in (0, 8, 13)]
-    assert seen[3:] == [("judging", 8, 13), ("judging", 13, 13), ("scoring items", 1, 1)]
+    assert seen[3:] == [*(("judging", n, 13) for n in (0, 8, 13)), *(("scoring arms on items", n, 1) for n in (0, 1))]
 
 
 ITEMS = builtin_items("test")[:12]

@@ -129,6 +129,14 @@ TABLE = {
 }
 
 
+@pytest.mark.parametrize(("tokens", "warned"), [(4, True), (16, False)])
+def test_a_report_on_answers_cut_short_says_so(tokens, warned, tmp_path):
+    with open_run(Planted(), "cut", tmp_path, {}, new_tokens=tokens) as run:
+        fields = run.finish("Cut", ["It ran."], [])
+    said = f"Answers were cut at {tokens} tokens"
+    assert (said in " ".join(fields["summary"])) == (said in fields["report"].read_text(encoding="utf-8")) == warned
+
+
 def test_examples_show_first_where_the_arms_differ():
     found = examples(TABLE, ["unsteered", "ablate"], ["harmful", "unknown"], each=3)
     outcomes = [[answer.outcome for answer in example.answers] for example in found]

@@ -41,8 +41,10 @@ def grid_line(fit: Fit, bounds: Bounds) -> str:
     layers = sorted({candidate.layer for candidate in fit.candidates})
     positions = sorted({candidate.position for candidate in fit.candidates})
     tried, allowed = len(fit.candidates), sum(map(bounds.allows, fit.candidates))
+    kept = f"KL at most {bounds.max_kl:g}, induced refusal score at least {bounds.min_induced:g}"
+    nearest = "" if allowed else ", and the one nearest to them was taken"
     return (
         f"The direction ({fit.direction.site}) was chosen among {tried} {'candidate' if tried == 1 else 'candidates'}, "
-        f"{allowed} of them within the bounds: layers {', '.join(map(str, layers))}; positions "
+        f"{allowed} of them within the bounds ({kept}){nearest}: layers {', '.join(map(str, layers))}; positions "
         f"{', '.join(map(str, positions))}."
     )

@@ -88,9 +88,10 @@ class Evaluator:
     def score(self, arms: Sequence[Arm], items: Sequence[Item]) -> dict[str, list[bool]]:
         """Arm -> whether each item came out right: the likeliest choice is gold (a lone one: greedy)."""
         found: dict[str, list[bool]] = {}
+        self.progress("scoring arms on items", 0, len(arms))
         for index, arm in enumerate(arms):
             found[arm.name] = right_items(self.engine, items, arm.intervention, self.journal, BATCH)
-            self.progress("scoring items", index + 1, len(arms))
+            self.progress("scoring arms on items", index + 1, len(arms))
         return found
 
     def _judge(self, answers: Sequence[Generation]) -> list[Verdict]:
@@ -103,6 +104,8 @@ class Evaluator:
         # Equal answers to equal texts have one verdict, the first one's: what a resumed run finds stored.
         first = {keys[i]: i for i in reversed(range(len(keys))) if keys[i] not in found}
         missing = sorted(first.values())
+        if missing:
+            self.progress("judging", 0, len(missing))
         for start in range(0, len(missing), JUDGED):
             batch = missing[start : start + JUDGED]
             said = self._verdicts([answers[i] for i in batch])
