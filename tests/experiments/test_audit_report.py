@@ -57,7 +57,7 @@ def test_the_summary_says_what_cleaning_did_and_which_vectors_do_nothing(run):
     assert any(line.startswith("warm, direction: ") and "of its behaviour is left" in line for line in done.summary)
     assert any(line.endswith("shuffled labels: warm, old.") for line in done.summary)
     assert any(line.startswith("warm, direction was cleaned") and line.endswith(": prefill.") for line in done.summary)
-    assert done.summary[-1] == "Nothing else."
+    assert done.summary[-2] == "Nothing else."
 
 
 def test_each_endpoint_and_each_random_arm_has_a_line(run):

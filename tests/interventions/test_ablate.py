@@ -9,6 +9,7 @@ from demur.evaluation.cached import spec_of
 from demur.evaluation.items import score_items
 from demur.fitting.openings import opening_logprobs
 from demur.interventions import (
+    Context,
     ablate,
     add,
     at,
@@ -57,8 +58,9 @@ def test_inside_others_it_is_bound_too_and_the_rest_stays_what_it_is():
 
 def test_before_it_meets_a_model_it_says_so_rather_than_do_nothing():
     whole = chain(ablate(R))
-    for run in (lambda: whole.sites, lambda: ablate(R).edit(torch.ones(1, 1, D), Site(0), None),  # pyright: ignore
-                lambda: compile_batch([ablate(R)], None, V)):  # pyright: ignore  # fmt: skip
+    here = Context(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.long))
+    for run in (lambda: whole.sites, lambda: ablate(R).edit(torch.ones(1, 1, D), Site(0), here),
+                lambda: compile_batch([ablate(R)], here, V)):  # fmt: skip
         with pytest.raises(BadSpec, match=r"all layers of the model that it meets, and has met none; .*bind"):
             run()
 
@@ -79,6 +81,7 @@ def test_its_own_spec_is_short_and_comes_back_and_keys_are_of_the_bound_one():
     assert spec_of(whole, 4) == spec_of(by_hand(4, 0.3), 4) != spec_of(whole, 3)
 
 
+@pytest.mark.wrong_types
 def test_a_vector_of_one_site_counts_as_its_unit_direction():
     vector = steering_vector({Site(1): 7 * R.vector})
     torch.testing.assert_close(ablate(vector).axis, R.vector)  # pyright: ignore[reportAttributeAccessIssue]

@@ -88,13 +88,16 @@ def scale(direction: Direction | SteeringVector, factor: float, sites: Sequence[
     return Project(axis, torch.tensor(gain), where if gain else frozenset())
 
 
+NO_DIRECTION = (
+    "a feature set is latents, not one direction to ablate or scale; use suppress:FEATURES.json (multiply_features in "
+    "Python), or clamp."
+)
+
+
 def axis_of(direction: Direction | SteeringVector) -> tuple[Tensor, Site]:
     """The unit vector [d_model] and its site. BadVector for a bad one, InputError for what has no one direction."""
     if isinstance(direction, FeatureSet):
-        raise BadSpec(
-            "a feature set is latents, not one direction to ablate or scale; use suppress:FEATURES.json "
-            "(multiply_features in Python), or clamp."
-        )
+        raise BadSpec(NO_DIRECTION)
     if isinstance(direction, SteeringVector):
         if len(direction.vectors) != 1:
             raise BadSpec(

@@ -27,7 +27,7 @@ from demur.directions.anything import read_any
 from demur.directions.exchange import ENDINGS
 from demur.errors import BadSpec, InputError
 from demur.interventions.ablate import ablate
-from demur.interventions.affine import add, scale
+from demur.interventions.affine import NO_DIRECTION, add, scale
 from demur.interventions.feature_sets import clamp_features, multiply_features
 from demur.interventions.intervention import Intervention
 from demur.interventions.spec import read_spec
@@ -88,9 +88,11 @@ def parse_steer(steer: Steer, weights: str | None = None) -> Intervention:
     what, strength = read_steering(path, weights), 1.0 if dose is None else dose
     if op == "add":
         return add(what, strength, relative or (dose is None and not isinstance(what, SteeringVector)))
+    if isinstance(what, FeatureSet):
+        raise BadSpec(NO_DIRECTION)
     if op == "ablate":
-        return ablate(what, dose=strength)  # pyright: ignore
-    made = scale(what, strength)  # pyright: ignore
+        return ablate(what, dose=strength)
+    made = scale(what, strength)
     if dose is None:
         raise BadSpec(f"steer {steer!r} says no factor; write scale:{path}:0.5, which halves the component.")
     return made

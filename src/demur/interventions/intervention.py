@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from demur.interventions.base import Context, Resid, Scalar, Vector, checked, fi
 from demur.interventions.tensors import pack, unpack
 from demur.types import Site
 
+Same = TypeVar("Same", bound="Intervention")
 REACHES = ("all", "last", "generated")
 OPS: dict[str, type[Intervention]] = {}
 """What a spec's `op` names. A class adds itself: `class Rotate(Intervention, op="rotate")`."""
@@ -83,11 +84,11 @@ class Intervention(ABC):
         """Interventions of equal shape differ in tensors only, and can be stacked."""
         return (self.op or type(self).__qualname__, *map(_shape, self._fields().values()))
 
-    def stack(self, others: Sequence[Any]) -> Self:
+    def stack(self: Same, others: Sequence[Any]) -> Same:
         """One intervention for a batch: row i gets others[i]. All have this one's shape."""
         return self._made(others, lambda ones: ones[0].stack(ones) if isinstance(ones[0], Intervention) else rows(ones))
 
-    def to(self, like: Tensor) -> Self:
+    def to(self: Same, like: Tensor) -> Same:
         """The same with its tensors in the dtype and on the device of `like`."""
         return self._made([self], lambda one: one[0].to(like))
 
@@ -98,7 +99,7 @@ class Intervention(ABC):
         return {"op": self.op, **{name.rstrip("_"): _written(value) for name, value in self._fields().items()}}
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Self:
+    def read(cls: type[Same], record: Mapping[str, Any]) -> Same:
         """The intervention from its spec, each field read as its type says. BadSpec or BadVector otherwise."""
         hints = get_type_hints(cls, include_extras=True)
         given: dict[str, Any] = {}
@@ -121,7 +122,7 @@ class Intervention(ABC):
             found += [one for one in some if isinstance(one, Intervention)]
         return found
 
-    def _made(self, others: Sequence[Any], make: Callable[[list[Any]], Any]) -> Self:
+    def _made(self: Same, others: Sequence[Any], make: Callable[[list[Any]], Any]) -> Same:
         """With `make` of the others' values wherever a field has a tensor or an intervention."""
         columns = {name: [getattr(other, name) for other in others] for name in self._fields()}
         return replace(self, **{name: _over(values, make) for name, values in columns.items()})  # pyright: ignore
