@@ -19,7 +19,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m wrong_types
+	$(BIN)/python -m pytest -m unchecked
 	$(BIN)/python -m pytest --jaxtyping-packages=$(SHAPED),beartype.beartype
 
 bench: $(STAMP)

@@ -69,11 +69,11 @@ EXTRA: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def pytest_collection_modifyitems(config, items):
-    """Where types are checked while tests run, what gives wrong ones is run apart (`make check`)."""
+    """Where types and shapes are checked while tests run, `unchecked` ones run apart (`make check`)."""
     if config.getoption("jaxtyping_packages", None):
         for item in items:
-            if item.get_closest_marker("wrong_types"):
-                item.add_marker(pytest.mark.skip(reason="gives wrong types on purpose"))
+            if item.get_closest_marker("unchecked"):
+                item.add_marker(pytest.mark.skip(reason="runs without checks of types and shapes"))
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ def test_a_pipeline_is_steered(tiny):
     assert found["generated_text"] == expected
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_line_of_steering_is_one_for_all_rows_or_stands_in_its_row(tiny, inputs, tmp_path):
     model, batch = tiny("llama").plain, inputs("llama")
     line = f"add:{save_vector(SteeringVector({Site(1): V}), tmp_path / 'v.safetensors')}:0.6"

@@ -162,7 +162,7 @@ def test_damaged_files_of_others_end_in_a_typed_error(tmp_path, ending):
     assert not bad
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_bare_layer_is_no_site_and_the_fix_is_said():
     with pytest.raises(InputError, match=r'site 14 is neither a Site nor text; give "14\.post", or layer=14'):
         load_vector(torch.ones(4), site=14)  # pyright: ignore

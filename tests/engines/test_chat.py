@@ -61,7 +61,7 @@ def test_what_cannot_be_sent_is_refused():
         conversation_of("Hi", "prefil")
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_bare_direction_is_no_steering_and_the_fix_is_said():
     mock = MockEngine()
     with pytest.raises(InputError, match=r"give demur\.add\(it, 0\.3, relative=True\)"):

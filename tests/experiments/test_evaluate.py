@@ -190,7 +190,7 @@ def test_another_judge_is_another_evaluation(tmp_path):
             evaluate(Planted(), PROMPTS[:2], None, PLAIN, tmp_path, judge=other)
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_what_is_no_judge_and_what_a_judge_must_not_say_is_refused(tmp_path):
     class Vague(Keywords):
         def judge(self, generations):
@@ -210,7 +210,7 @@ def test_what_is_no_judge_and_what_a_judge_must_not_say_is_refused(tmp_path):
             evaluate(engine, PROMPTS[:2], None, PLAIN, tmp_path, judge=judge)
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_steering_is_an_intervention_or_a_line_and_a_direction_alone_is_refused(tmp_path):
     path = save_direction(Planted().direction, tmp_path / "r.safetensors")
     line = evaluate(Planted(), PROMPTS[:2], f"add:{path}:1.5r", PLAIN, tmp_path / "a", judge=Keywords())

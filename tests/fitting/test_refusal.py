@@ -175,7 +175,7 @@ def test_a_vector_of_one_site_in_any_format_is_a_direction_and_its_norm_is_measu
         assert not any(again.calls.values())
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_direction_in_memory_of_another_model_is_refused_at_once():
     engine = Planted()
     axis = engine.direction

@@ -138,7 +138,7 @@ def test_a_vector_is_scored_on_the_behaviour_that_it_or_what_it_was_cleaned_of_w
     assert lacking.startswith("strange is not scored on its behaviour: ") and "gone.jsonl" in lacking
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_lone_text_or_path_is_one_vector(tmp_path, vector):
     assert named("v.gguf") == named(Path("v.gguf")) == {"v": "v.gguf"}
     path = save_vector(vector, tmp_path / "v.safetensors")
@@ -163,7 +163,7 @@ def test_the_file_of_a_spec_is_a_path_too(tmp_path, vector):
     assert found.vector is None and found.steer(1.0).spec() == add(vector, 2.0).spec()
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_tensor_without_a_site_is_refused_and_the_fix_is_said():
     with pytest.raises(InputError, match=r"does not say where it stands; .*demur\.load_vector\(tensor, site="):
         subjects_from(ENGINE, {"x": torch.ones(WIDTH)})  # pyright: ignore

@@ -81,7 +81,7 @@ def test_its_own_spec_is_short_and_comes_back_and_keys_are_of_the_bound_one():
     assert spec_of(whole, 4) == spec_of(by_hand(4, 0.3), 4) != spec_of(whole, 3)
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_vector_of_one_site_counts_as_its_unit_direction():
     vector = steering_vector({Site(1): 7 * R.vector})
     torch.testing.assert_close(ablate(vector).axis, R.vector)  # pyright: ignore[reportAttributeAccessIssue]

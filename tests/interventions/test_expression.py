@@ -189,7 +189,7 @@ def test_the_file_of_a_spec_is_a_path_too(tmp_path):
     assert parse_steer(tmp_path / "s.json").spec() == add(R, 1.5).spec()
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -205,7 +205,7 @@ def test_what_is_no_steering_is_refused_with_what_to_do(given, said):
         parse_steer(given)
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 @pytest.mark.parametrize("make", [lambda one: add(one, 1.0), ablate, lambda one: scale(one, 0.5)])
 def test_an_operation_on_what_is_no_vector_says_how_to_get_one(make, tmp_path):
     for path in ("x.gguf", tmp_path / "x.gguf"):

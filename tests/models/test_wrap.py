@@ -140,7 +140,7 @@ def test_a_model_without_a_folder_is_known_by_its_content(tiny, build):
     assert len({first, *(wrap(other, words).fingerprint for other in others)}) == 3
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 def test_a_bare_model_is_refused_with_the_call_that_wraps_it(tiny):
     with pytest.raises(InputError, match=r"not a LlamaForCausalLM; wrap .* demur.wrap\(model, tokenizer\)"):
         HFEngine(tiny("llama").plain)
