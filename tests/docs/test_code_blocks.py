@@ -16,7 +16,7 @@ MOST_NOT_RUN = 2
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 
 
-@pytest.mark.wrong_types
+@pytest.mark.unchecked
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run_from_top_to_bottom(page, world, capsys, monkeypatch):
     # A module of its own, so that a dataclass of the page finds the names that its annotations use.
