@@ -180,3 +180,13 @@ def resuming(blocks: nn.ModuleList, layer: int, hidden: Tensor) -> Iterator[None
 def registered(model: nn.Module) -> int:
     """How many forward hooks the model carries (the contract: none outside these contexts)."""
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+@contextmanager
+def entered(module: nn.Module, told: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
+    """Tell (args, kwargs) whenever the module's forward begins."""
+    handle = module.register_forward_pre_hook(lambda _, args, kwargs: told(args, kwargs), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -22,7 +22,7 @@ from demur.errors import InputError
 from demur.interventions import Intervention, bound_each, compile_batch, parse_steer
 from demur.interventions.expression import Steer
 from demur.models.fits import check_intervention
-from demur.models.hooks import hooked
+from demur.models.hooks import entered, hooked
 from demur.models.standing import Generating, PartlyKnown, standing
 from demur.models.wrap import family_in
 from demur.types import Site
@@ -110,10 +110,8 @@ class _Steered:
             return
         base = self.model.base_model
         names = inspect.signature(base.forward)
-        before = base.register_forward_pre_hook(
-            lambda _, args, kwargs: self._enter(names.bind_partial(*args, **kwargs).arguments), with_kwargs=True
-        )
-        self.placed.callback(before.remove)
+        told = entered(base, lambda args, kwargs: self._enter(names.bind_partial(*args, **kwargs).arguments))
+        self.placed.enter_context(told)
         sites = {site for arm in self.arms for one in arm.each if one is not None for site in one.sites}
         blocks = self.model.get_submodule(self.family.blocks)
         self.placed.enter_context(hooked(blocks, self.family, {site: self._edit(site) for site in sites}))
