@@ -43,6 +43,10 @@ class NoRefusal(InputError):
     """The model refuses too few of these prompts, or all of them, to tell what refusal is."""
 
 
+class NoAttack(InputError):
+    """No attack family leaves harmless requests answerable on the model."""
+
+
 class BadVector(InputError):
     """A vector of the wrong width, or with NaN, infinite or only zero entries."""
 

@@ -23,6 +23,8 @@ WIDTH = 32
 
 PHASE = re.compile(r"(?P<name>.+?) \.\.\.( \d+)*( \d+/\d+ \(\d+ s\))?")
 """A line of progress, where stderr is no terminal."""
+PLAN = re.compile(r"up to (?P<answers>\d+) answers, each generated and judged; .*|\d+ answers took .* min")
+"""What a command says it will do, and how long that takes."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Said:
     """stderr without the lines of progress."""
     phases: list[str]
     """The names of the phases in those lines."""
+    plan: str = ""
+    """How many answers it says there will be."""
 
 
 @pytest.fixture
@@ -52,8 +56,9 @@ def demur(capsys, monkeypatch) -> Callable[..., Said]:
         said = capsys.readouterr()
         lines = said.err.splitlines(keepends=True)
         phases = [found["name"] for line in lines if (found := PHASE.fullmatch(line.rstrip("\n")))]
-        rest = "".join(line for line in lines if not PHASE.fullmatch(line.rstrip("\n")))
-        return Said(status, said.out, rest, phases)
+        plans = [found["answers"] for line in lines if (found := PLAN.fullmatch(line.rstrip("\n")))]
+        rest = "".join(line for line in lines if not any(p.fullmatch(line.rstrip("\n")) for p in (PHASE, PLAN)))
+        return Said(status, said.out, rest, phases, next(filter(None, plans), ""))
 
     return call
 

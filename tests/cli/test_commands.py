@@ -179,7 +179,7 @@ def test_direction_show_says_what_the_file_holds(demur, direction, weights):
 def test_direction_fit_writes_a_file_that_loads_and_says_what_was_tried(demur, planted, tmp_path):
     path = tmp_path / "new" / "d.safetensors"
     said = demur("direction", "fit", "mock", "--out", path, "--n", 9, "--choose", 8, "--layer-step", 2,
-                 "--all-positions")  # fmt: skip
+                 "--candidates", 0)  # fmt: skip
     assert said.status == 0, said.err
     engine = Planted(6)
     made = load_direction(path, engine.fingerprint.weights)
@@ -187,7 +187,7 @@ def test_direction_fit_writes_a_file_that_loads_and_says_what_was_tried(demur, p
     assert (search["n"], search["choose"], search["grid"]["layer_step"]) == (9, 8, 2)
     assert abs(float(made.vector @ engine.direction.vector)) > 0.9
     assert "10 candidates" not in said.out and "among 5 candidates" in said.out
-    assert "layers 2; positions -5, -4, -3, -2, -1" in " ".join(said.out.split())
+    assert "chosen among 5 candidates at layers 2 to 2: the 5 that tell" in " ".join(said.out.split())
     assert f"--steer add:{path}:0.3r" in said.out
     assert "trying directions" in said.phases
 
@@ -205,7 +205,7 @@ def test_the_direction_of_the_command_is_that_of_every_experiment(demur, planted
 def test_bounds_that_are_given_replace_the_usual_ones(demur, planted, tmp_path):
     said = demur("direction", "fit", "mock", "--out", tmp_path / "d.safetensors", "--min-induced", 1e6)
     assert said.status == 0
-    assert "0 of them within the bounds" in " ".join(said.out.split())
+    assert "none kept them, and the one nearest to them was taken" in " ".join(said.out.split())
     assert "kept a KL of 0.1 and an induced refusal score of 1e+06" in " ".join(said.out.split())
 
 
@@ -243,11 +243,11 @@ def test_baseline_answers_first_and_writes_the_rest(demur, planted, tmp_path):
 
 
 def test_the_grid_that_is_printed_is_the_grid_that_was_used(demur, planted, tmp_path):
-    for step, layers in ((1, "1, 2, 3"), (2, "2"), (3, "3")):
+    for step, layers in ((1, "1 to 3"), (2, "2 to 2"), (3, "3 to 3")):
         said = demur("baseline", "mock", *SMALL, "--layer-step", step, "--out", tmp_path / str(step))
         assert said.status == 0, said.err
         assert read_results(tmp_path / str(step)).spec["config"]["direction"]["grid"]["layer_step"] == step
-        assert f": layers {layers}; positions -1." in " ".join(said.out.split())
+        assert f"candidates at layers {layers}: the" in " ".join(said.out.split())
 
 
 def test_a_rerun_says_that_it_came_from_the_journal(demur, planted, tmp_path):

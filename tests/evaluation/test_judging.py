@@ -46,9 +46,9 @@ def test_with_a_journal_it_is_fitted_once_and_for_each_decoding(tmp_path):
         first = calibrated_judge(engine, DECODING, journal).spec()
         calls = engine.calls.copy()
         assert calibrated_judge(engine, DECODING, journal).spec() == first
-        assert engine.calls == calls == {"generate": 2, "logprobs": 6}
+        assert engine.calls == calls == {"generate": 4, "logprobs": 6}
         assert calibrated_judge(engine, Decoding(max_new_tokens=6), journal).spec() != first
-        assert engine.calls == {"generate": 4, "logprobs": 12}
+        assert engine.calls == {"generate": 8, "logprobs": 12}
         assert calibrated_judge(Planted(seed=108), DECODING, journal).spec() != first
 
 

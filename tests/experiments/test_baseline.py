@@ -9,18 +9,32 @@ from tests.keywords import Keywords
 from tests.planted import Planted
 
 from demur.analysis.tables import METRICS, find
+from demur.attacks import attack
 from demur.directions.anything import load_direction
-from demur.errors import InputError
+from demur.engines.mock import MockEngine
+from demur.errors import InputError, NoAttack
 from demur.evaluation.evaluator import Evaluator
 from demur.evaluation.held_out import held_out_sets
-from demur.experiments.baseline import FULL, SETS, BaselineConfig, arms_of, baseline, choose, control_figures, measure
+from demur.experiments import baseline as job
+from demur.experiments.baseline import (
+    FULL,
+    SETS,
+    BaselineConfig,
+    arms_of,
+    baseline,
+    choose,
+    control_figures,
+    measure,
+    planned,
+)
 from demur.experiments.baseline_report import Chosen
 from demur.fitting.attack_ranking import Ranking
 from demur.fitting.candidates import Fit, Grid
 from demur.fitting.choice import Choice
+from demur.fitting.doses import DIRECTION_DOSES, where_refusal_begins
 from demur.fitting.openings import Openings
 from demur.fitting.refusal import DirectionConfig
-from demur.interventions import read_spec
+from demur.interventions import add, read_spec
 from demur.prompts.builtin import builtin
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import Journal, read_results
@@ -266,7 +280,7 @@ def test_of_several_random_directions_the_first_stands_on_all_sets_the_others_on
 
 def test_the_full_size_takes_all_families_and_candidates():
     assert (FULL.n, FULL.validation, FULL.attacks, FULL.randoms) == (100, 45, (), 5)
-    assert FULL.direction.grid == Grid() and FULL.direction.n is None
+    assert FULL.direction.grid == Grid(ablated=None) and FULL.direction.n is None
 
 
 @pytest.mark.parametrize("change", [{"randoms": 0}, {"doses": ()}])
@@ -287,6 +301,58 @@ def test_a_baseline_without_controls_or_doses_is_refused_before_anything_runs(ch
 def test_baselines_that_measure_nothing_are_refused(change, said):
     with pytest.raises(InputError, match=said):
         BaselineConfig(**change)
+
+
+class Meek(MockEngine):
+    """Refuses nothing."""
+
+    def decide(self, c, steer):
+        return "comply"
+
+
+def test_a_model_that_refuses_nothing_is_measured_without_a_direction_and_says_so(tmp_path):
+    done = baseline(Meek(), CONFIG, tmp_path)
+    assert done.direction is None and done.endpoints == ()
+    assert {f.arm for f in done.figures} == {"unsteered"}
+    assert {f.set for f in done.figures} >= {*SETS, "capability"}
+    assert find(done.figures, "unsteered", "harmful", "refusal_rate").value == 0
+    assert done.summary[0].startswith("It refuses 0%")
+    assert "No refusal direction was fitted, added or ablated: 0 of 16 fitting prompts were refused" in done.summary[-1]
+    assert done.report is not None and done.report.exists() and not (tmp_path / "refusal.safetensors").exists()
+    assert read_results(tmp_path).spec["primary"] == []
+
+
+def test_where_no_attack_leaves_it_able_to_answer_the_rest_is_measured_and_said(tmp_path, monkeypatch):
+    def none(*_):
+        raise NoAttack("no attack family leaves harmless requests answerable on this model.")
+
+    monkeypatch.setattr(job, "rank_attacks", none)
+    done = baseline(Planted(), CONFIG, tmp_path)
+    assert {name for _, name in done.table} == {"harmful", "borderline", "plain"}
+    assert find(done.figures, "ablate", "harmful", "compliance_rate", "unsteered").value == 1
+    assert done.summary[-1].startswith("Nothing is attacked: no attack family")
+    assert [end.arm for end in done.endpoints] == ["ablate"]
+
+
+def test_what_is_planned_is_what_is_generated_with_the_null_arm_of_bf16_or_hardly_more(run):
+    _, whole, done = run
+    null = sum(len(done.table["unsteered", name]) for name in ("harmful", "attacked"))
+    assert whole.answered + null <= planned(CONFIG) <= 1.02 * (whole.answered + null)
+
+
+def test_doses_are_tried_from_where_refusal_begins(judge, decoding):
+    """The planted direction makes the mock open with a refusal from some dose on; weaker ones are not tried."""
+    engine = Planted()
+    evaluator = Evaluator(engine, judge, decoding)
+    fit = choose(evaluator, CONFIG).fit
+    assert fit is not None
+    doses = where_refusal_begins(evaluator, fit, ("persona",), 4)
+    assert len(doses) == 2 and set(doses) <= set(DIRECTION_DOSES)
+    talks = [attack(p, "persona") for p in builtin("harmful", "validation")[:4]]
+    scores = [float(fit.openings.scores(engine, talks, add(fit.direction, dose, True)).mean()) for dose in
+              DIRECTION_DOSES]  # fmt: skip
+    first = next((dose for dose, score in zip(DIRECTION_DOSES, scores, strict=True) if score >= 0), doses[0])
+    assert doses[0] == min(first, DIRECTION_DOSES[-2])
 
 
 def test_a_baseline_takes_a_judge_of_the_users_own(tmp_path):

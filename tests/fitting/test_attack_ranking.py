@@ -45,7 +45,7 @@ def test_attacks_are_ranked_by_compliance_among_the_families_that_leave_requests
     assert found.compliance["authority"] > found.compliance["fiction"] > found.compliance["persona"] == 0
     assert found.on_topic["base64"] == 0
     assert min(found.on_topic[name] for name in tried if name != "base64") >= 0.5
-    assert engine.calls["generate"] == 1
+    assert engine.calls["generate"] == 2
     assert (engine.answered, engine.uses) == (2 * 8 * len(tried), {"validation"})
 
 

@@ -5,8 +5,17 @@ import torch
 from tests.planted import Planted
 
 from demur.engines.mock import MockEngine
-from demur.errors import InputError, NoDirection
-from demur.fitting.candidates import MOST_RELAXED, Bounds, Candidate, Grid, best_of, choose_direction
+from demur.errors import InputError, NoDirection, NonFinite
+from demur.fitting.candidates import (
+    MOST_RELAXED,
+    Bounds,
+    Candidate,
+    Grid,
+    SearchState,
+    best_of,
+    choose_direction,
+    separation,
+)
 from demur.interventions import ablate
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Message, Site
@@ -37,9 +46,64 @@ def test_it_recovers_the_planted_direction(engine, fit):
 def test_it_tries_every_layer_below_80_percent_but_the_first_and_every_position(engine, fit):
     assert {(c.layer, c.position) for c in fit.candidates} == {(la, p) for la in (1, 2) for p in range(-5, 0)}
     steps: list[tuple[int, int]] = []
-    few = choose_direction(engine, *PARTS, grid=Grid(2, 3, (-1, -3)), progress=lambda *at: steps.append(at))
+    state = SearchState(progress=lambda *at: steps.append(at))
+    few = choose_direction(engine, *PARTS, grid=Grid(2, 3, (-1, -3)), state=state)
     assert [(c.layer, c.position) for c in few.candidates] == [(2, -1), (2, -3)]
     assert steps == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_the_dear_scores_are_measured_on_the_best_separated_candidates_only(engine):
+    """Ablation on so many, addition on those that the choice is left between."""
+    few = choose_direction(engine, *PARTS, grid=Grid(ablated=3))
+    ablated = [c for c in few.candidates if c.ablated is not None]
+    assert len(few.candidates) == 10 and len(ablated) == 3
+    assert min(c.separation or 0 for c in ablated) >= max(c.separation or 0 for c in few.candidates if not c.ablated)
+    assert {c.induced is None for c in few.candidates if c.ablated is None} == {True}
+    assert 1 <= sum(c.induced is not None for c in ablated) <= 3
+
+
+def test_the_staged_search_takes_what_the_full_one_takes(engine):
+    staged, full = (choose_direction(engine, *PARTS, grid=Grid(ablated=kept)) for kept in (4, None))
+    assert staged.direction.site == full.direction.site
+    assert abs(float(staged.direction.vector @ full.direction.vector)) > 0.99
+
+
+def test_a_score_that_is_kept_is_not_measured_again(engine):
+    kept: dict[str, Any] = {}
+
+    def keep(name, make):
+        return kept.setdefault(name, None) or kept.update({name: make()}) or kept[name]
+
+    first = choose_direction(engine, *PARTS, grid=Grid(ablated=3), state=SearchState(keep=keep))
+    calls = engine.calls["last_logits"]
+    again = choose_direction(engine, *PARTS, grid=Grid(ablated=3), state=SearchState(first.openings, keep))
+    assert again.candidates == first.candidates and engine.calls["last_logits"] == calls
+
+
+def test_a_candidate_that_breaks_the_model_is_left_out():
+    """Where one candidate's ablation makes numbers that are none, the others are still there to choose from."""
+
+    class Fragile(Planted):
+        """Breaks at the first candidate that is ablated."""
+
+        broken = 0
+
+        def last_logits(self, conversations, intervention=None):
+            if intervention is not None and not self.broken:
+                self.broken += 1
+                raise NonFinite("NaN at layer 1")
+            return super().last_logits(conversations, intervention)
+
+    found = choose_direction(Fragile(), *PARTS)
+    assert any(c.ablated is None or c.kl is None for c in found.candidates)
+    assert found.direction.vector.isfinite().all()
+
+
+def test_separation_is_the_auroc_times_the_share_of_the_stream():
+    axis = torch.tensor([2.0, 0.0])
+    high, low = torch.tensor([[4.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 4.0], [0.0, 5.0]])
+    assert separation(axis, high, low) == pytest.approx(1.0 * 2 / 4)
+    assert separation(axis, low, high) == 0.0
 
 
 def test_it_keeps_the_allowed_candidate_that_ablates_refusal_most(fit):

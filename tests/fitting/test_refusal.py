@@ -64,9 +64,10 @@ def given() -> PromptSets:
 def test_the_direction_is_fitted_and_chosen_on_its_own_uses():
     engine = Watching()
     fit = search_direction(engine, CONFIG)
-    assert {p.use for kind in ("activations", "generate") for p in engine.seen[kind]} == {"fit"}
-    # Openings are measured on fitting prompts, candidates on validation ones.
-    assert {p.use for p in engine.seen["last_logits"]} == {"fit", "validation"}
+    assert {p.use for p in engine.seen["generate"]} == {"fit"}
+    # Openings and means are measured on fitting prompts, candidates on validation ones.
+    assert {p.use for p in engine.seen["last_logits"]} == {p.use for p in engine.seen["activations"]}
+    assert {p.use for p in engine.seen["activations"]} == {"fit", "validation"}
     assert abs(float(fit.direction.vector @ engine.direction.vector)) > 0.99
     origin: Any = fit.direction.origin
     assert (origin["search"]["n"], origin["prompts"]["name"]) == (8, "built-in")
@@ -111,9 +112,20 @@ def test_the_papers_bounds_are_asked_of_every_model():
     assert DirectionConfig().bounds == Bounds(max_kl=0.1, min_induced=0.0)
 
 
-def test_the_coarse_grid_has_a_layer_in_every_model():
-    assert DirectionConfig().grid_for(24) == DirectionConfig().grid_for(5) == Grid(layer_step=3, positions=(-1,))
-    assert DirectionConfig(grid=Grid(2)).grid_for(4) == Grid(2)
+def test_looser_bounds_and_a_larger_grid_measure_only_what_was_not(tmp_path):
+    """A fit keeps its candidates' scores, whatever became of them."""
+    narrow, wide = Planted(6), Planted(6)
+    config = replace(CONFIG, grid=Grid(ablated=2))
+    first = search_direction(narrow, config, folder=tmp_path)
+    search_direction(wide, replace(config, bounds=Bounds(9.0, -99.0)), folder=tmp_path)
+    assert narrow.calls["last_logits"] > 4 and wide.calls["last_logits"] == 0
+    third = search_direction(wide, replace(config, grid=Grid(ablated=3)), folder=tmp_path)
+    assert 0 < wide.calls["last_logits"] <= 4
+    measured = [sum(c.ablated is not None for c in fit.candidates) for fit in (first, third)]
+    assert measured == [2, 3]
+
+
+def test_there_is_a_candidate_in_every_model():
     for n_layers in (2, 3, 4):
         engine = Planted(n_layers)
         found = search_direction(engine, DirectionConfig(n=8, choose=6))

@@ -11,12 +11,14 @@ import typer
 from demur.cli import options
 from demur.cli.choices import Dtype, numbers, parts
 from demur.cli.progress import journaled, opened, progress
-from demur.cli.results import print_result
+from demur.cli.results import print_result, say
 from demur.cli.search import Search, grid_line
 from demur.cli.show import console, seen
 
 if TYPE_CHECKING:
+    from demur.engines.hf import HFEngine
     from demur.experiments.baseline import BaselineConfig
+    from demur.fitting.refusal import DirectionConfig
     from demur.prompts import PromptSets
 
 Out = Annotated[Path, typer.Option(help="A folder for results.json, report.html, the journal and the direction.")]
@@ -28,10 +30,36 @@ def quickstart(
     dtype: options.Dtype = Dtype.AUTO,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure the bundled model's refusal, find its direction, steer it, and show what that does: minutes."""
+    """Show a request refused, attacked and steered; then measure refusal, find its direction, steer it: minutes."""
     from demur.experiments.baseline import BaselineConfig
 
-    _run(model, BaselineConfig(), None, out, None, dtype, verbose)
+    kept = journaled(out)
+    with progress(kept) as update:
+        engine = opened(model, dtype, update)
+    _first_answers(engine, BaselineConfig().direction, out)
+    _run(engine, BaselineConfig(), out, None, verbose)
+
+
+def _first_answers(engine: HFEngine, search: DirectionConfig, out: Path) -> None:
+    """Print them as soon as they are there: with a direction that comes with demur, or else the one that is fitted."""
+    from demur.directions.bundled import bundled_direction
+    from demur.errors import NoDirection, NoRefusal
+    from demur.experiments.first_answers import first_request, steered_answers
+    from demur.fitting.refusal import search_direction
+
+    found = first_request(engine)
+    say(f"Request: {found.text}")
+    for answer in found.answers:
+        say(f"  {answer.how}: {answer.text}")
+    direction = bundled_direction(engine.fingerprint.weights)
+    if direction is None:
+        try:
+            with progress(journaled(out)) as update:
+                direction = search_direction(engine, search, None, out, update).direction
+        except (NoDirection, NoRefusal):  # the study says so, with the rate
+            return
+    for answer in steered_answers(engine, found, direction):
+        say(f"  {answer.how}: {answer.text}")
 
 
 def baseline(
@@ -65,7 +93,7 @@ def baseline(
         typer.Option(
             metavar="X,Y",
             rich_help_panel=options.SIZES,
-            help="Doses of the direction to try, in units of the stream's norm. Default: 0.2,0.3.",
+            help="Doses of the direction to try, in units of the stream's norm. Default: two where refusal begins.",
         ),
     ] = "",
     randoms: Annotated[
@@ -90,7 +118,7 @@ def baseline(
         typer.Option(min=4, rich_help_panel=options.SEARCH, help="Prompts of each kind to choose on. Default: 12."),
     ] = None,
     layer_step: options.LayerStep = None,
-    all_positions: options.AllPositions = False,
+    candidates: options.Candidates = None,
     max_kl: options.MaxKl = None,
     min_induced: options.MinInduced = None,
     harmful: options.Harmful = None,
@@ -108,26 +136,18 @@ def baseline(
                              "attacks": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
     changed = {name: value for name, value in given.items() if value is not None}
     config = replace(FULL if full else BaselineConfig(), new_tokens=new_tokens, **changed)
-    search = Search(fit_n, choose, layer_step, all_positions, max_kl, min_induced)
-    _run(model, config, search, out, prompts, dtype, verbose)
-
-
-def _run(
-    model: str,
-    config: BaselineConfig,
-    search: Search | None,
-    out: Path,
-    prompts: PromptSets | None,
-    dtype: str,
-    verbose: bool,
-) -> None:
-    from demur.experiments import baseline as job
-
+    search = Search(fit_n, choose, layer_step, candidates, max_kl, min_induced)
+    config = replace(config, direction=search.on(config.direction))
     with progress(journaled(out)) as update:
         engine = opened(model, dtype, update)
-        if search is not None:
-            config = replace(config, direction=search.on(config.direction, engine))
+    _run(engine, config, out, prompts, verbose)
+
+
+def _run(engine: HFEngine, config: BaselineConfig, out: Path, prompts: PromptSets | None, verbose: bool) -> None:
+    from demur.experiments import baseline as job
+
+    with progress(journaled(out), job.planned(config, prompts)) as update:
         result = job.baseline(engine, config, out, prompts, update)
     print_result(result, verbose)
-    assert result.chosen is not None
-    console.print(seen(grid_line(result.chosen.fit, config.direction.bounds)))
+    if result.chosen.fit is not None:
+        console.print(seen(grid_line(result.chosen.fit, config.direction.bounds)))

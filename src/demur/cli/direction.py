@@ -25,7 +25,7 @@ def fit(
     n: Annotated[int, typer.Option(min=8, help="Prompts of each kind to fit on.")] = 36,
     choose: Annotated[int, typer.Option(min=4, help="Prompts of each kind to choose on.")] = 12,
     layer_step: options.LayerStep = None,
-    all_positions: options.AllPositions = False,
+    candidates: options.Candidates = None,
     max_kl: options.MaxKl = None,
     min_induced: options.MinInduced = None,
     harmful: options.Harmful = None,
@@ -37,10 +37,10 @@ def fit(
     from demur.directions.artifact import save_direction
     from demur.fitting.refusal import DirectionConfig, remarks, search_direction
 
-    search = Search(n, choose, layer_step, all_positions, max_kl, min_induced)
+    search = Search(n, choose, layer_step, candidates, max_kl, min_induced)
     with progress() as update:
         engine = opened(model, dtype, update)
-        config = search.on(DirectionConfig(), engine)
+        config = search.on(DirectionConfig())
         found = search_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)
     _print(found.direction)

@@ -52,22 +52,30 @@ Borderline = Annotated[
     ),
 ]
 
-LayerStep = Annotated[int | None, typer.Option(min=1, rich_help_panel=SEARCH, help="Try every n-th layer. Default: 3.")]
-AllPositions = Annotated[
-    bool, typer.Option("--all-positions", rich_help_panel=SEARCH, help="Try the last 5 tokens, not only the last.")
+LayerStep = Annotated[
+    int | None, typer.Option(min=1, rich_help_panel=SEARCH, help="Only every n-th layer. Default: every layer.")
+]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        rich_help_panel=SEARCH,
+        help="How many candidates are ablated, those first that tell harmful from harmless prompts best; 0: all, many "
+        "times slower. Default: 12.",
+    ),
 ]
 MaxKl = Annotated[
     float | None,
     typer.Option(
         rich_help_panel=SEARCH,
-        help="Largest KL on harmless prompts under ablation, nats. Default: 0.1; 0.4 for the bundled model.",
+        help="Largest KL on harmless prompts under ablation, nats. Default: 0.1.",
     ),
 ]
 MinInduced = Annotated[
     float | None,
     typer.Option(
         rich_help_panel=SEARCH,
-        help="Least refusal score of harmless prompts when it is added. Default: 0; -2 for the bundled model.",
+        help="Least refusal score of harmless prompts when it is added. Default: 0.",
     ),
 ]
 

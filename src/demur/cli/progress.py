@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 Update = Callable[[str, int, int], None]
 """Called with a phase's name, what is done and what there is in all."""
+GENERATING = ("calibrating the judge", "generating")
+"""Phases whose units are answers."""
+MEASURED = 3.0
+"""Seconds that a batch takes at least before anything is reckoned from it: one from the journal takes none."""
 BEAT = 20.0
 """Seconds after which a line that goes on says how far it is."""
 NOTHING_KEPT = "nothing was written; run it again."
@@ -35,16 +40,51 @@ def journaled(out: Path) -> str:
 
 
 @contextmanager
-def progress(kept: str = NOTHING_KEPT) -> Iterator[Update]:
+def progress(kept: str = NOTHING_KEPT, answers: int = 0) -> Iterator[Update]:
     """A callback that shows how far each phase is, on stderr: a bar with the time left, or a line where stderr is no
-    terminal. kept: what is said when the work is stopped."""
+    terminal. kept: what is said when the work is stopped. answers: how many there will be; then about how long that
+    takes is said as soon as a batch of them was timed."""
     screen = Console(stderr=True)
     try:
-        with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as update:
-            yield update
+        with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as shown:
+            if answers:
+                shown.note(
+                    f"up to {answers} answers, each generated and judged; what was made before is not made again"
+                )
+            yield _timed(shown, answers) if answers else shown.update
     except Stopped as stop:
         stop.kept = kept
         raise
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a display does."""
+
+    update: Update
+    note: Callable[[str], None]
+    """Write a line of its own."""
+
+
+def _timed(shown: _Shown, answers: int) -> Update:
+    """The display's update, which says once how long the answers take: twice as long as generating them, for judging
+    and scoring take about as long again."""
+    began: dict[str, float] = {}
+    said = False
+
+    def update(phase: str, done: int, total: int) -> None:
+        nonlocal said
+        shown.update(phase, done, total)
+        now = time.monotonic()
+        start = began.setdefault(phase, now)
+        if not said and done and phase in GENERATING and now - start > MEASURED:
+            minutes = 2 * answers / done * (now - start) / 60
+            said = True
+            shown.note(
+                f"{done} answers took {now - start:.0f} s, so all of it takes about {max(1, round(minutes))} min"
+            )
+
+    return update
 
 
 def opened(model: str, dtype: str, update: Update) -> HFEngine:
@@ -60,7 +100,7 @@ def opened(model: str, dtype: str, update: Update) -> HFEngine:
 
 
 @contextmanager
-def _bars(screen: Console) -> Iterator[Update]:
+def _bars(screen: Console) -> Iterator[_Shown]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True) as bars:
         tasks = {}
@@ -70,11 +110,11 @@ def _bars(screen: Console) -> Iterator[Update]:
                 tasks[phase] = bars.add_task(phase, total=total)
             bars.update(tasks[phase], completed=done, total=total)
 
-        yield update
+        yield _Shown(update, lambda text: bars.console.print(text, markup=False))
 
 
 @contextmanager
-def _lines(to: TextIO) -> Iterator[Update]:
+def _lines(to: TextIO) -> Iterator[_Shown]:
     """A line a phase: its name at once, now and then how far it is, and at the end all of it with the seconds."""
     phase, began, said = "", 0.0, 0.0
 
@@ -95,8 +135,13 @@ def _lines(to: TextIO) -> Iterator[Update]:
             write(f" {done}")
             said = now
 
+    def note(text: str) -> None:
+        nonlocal phase
+        write(("\n" if phase else "") + text + "\n")
+        phase = ""
+
     try:
-        yield update
+        yield _Shown(update, note)
     finally:
         if phase:
             write("\n")

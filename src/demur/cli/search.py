@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from demur.engines.base import WhiteBoxEngine
     from demur.fitting.candidates import Bounds, Fit
     from demur.fitting.refusal import DirectionConfig
 
@@ -18,17 +17,19 @@ class Search:
     n: int | None
     choose: int | None
     layer_step: int | None
-    all_positions: bool
+    candidates: int | None
     max_kl: float | None
     min_induced: float | None
 
-    def on(self, base: DirectionConfig, engine: WhiteBoxEngine) -> DirectionConfig:
-        """The config with what was asked for instead of its own; what is not asked for stays the model's default."""
-        grid, bounds = base.grid, base.bounds
+    def on(self, base: DirectionConfig) -> DirectionConfig:
+        """The config with what was asked for instead of its own."""
+        from demur.fitting.candidates import Grid
+
+        grid, bounds = base.grid or Grid(), base.bounds
         if self.layer_step is not None:
-            grid = replace(base.grid_for(engine.n_layers), layer_step=self.layer_step)
-        if self.all_positions:
-            grid = replace(grid or base.grid_for(engine.n_layers), positions=None)
+            grid = replace(grid, layer_step=self.layer_step)
+        if self.candidates is not None:
+            grid = replace(grid, ablated=self.candidates or None)
         asked = {"max_kl": self.max_kl, "min_induced": self.min_induced}
         if changed := {name: value for name, value in asked.items() if value is not None}:
             bounds = replace(base.bounds, **changed)
@@ -39,12 +40,13 @@ class Search:
 def grid_line(fit: Fit, bounds: Bounds) -> str:
     """What the direction was chosen among, as it was tried."""
     layers = sorted({candidate.layer for candidate in fit.candidates})
-    positions = sorted({candidate.position for candidate in fit.candidates})
-    tried, allowed = len(fit.candidates), sum(map(bounds.allows, fit.candidates))
+    ablated = [candidate for candidate in fit.candidates if candidate.ablated is not None]
+    added = sum(candidate.induced is not None for candidate in ablated)
+    allowed = sum(map(bounds.allows, ablated))
     kept = f"KL at most {bounds.max_kl:g}, induced refusal score at least {bounds.min_induced:g}"
-    nearest = "" if allowed else ", and the one nearest to them was taken"
+    nearest = "" if allowed else "; none kept them, and the one nearest to them was taken"
     return (
-        f"The direction ({fit.direction.site}) was chosen among {tried} {'candidate' if tried == 1 else 'candidates'}, "
-        f"{allowed} of them within the bounds ({kept}){nearest}: layers {', '.join(map(str, layers))}; positions "
-        f"{', '.join(map(str, positions))}."
+        f"The direction ({fit.direction.site}) was chosen among {len(fit.candidates)} candidates at layers {layers[0]} "
+        f"to {layers[-1]}: the {len(ablated)} that tell harmful from harmless prompts best were ablated, {added} of "
+        f"these added. Bounds: {kept}{nearest}."
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from demur.activations.store import Activations, joined
 from demur.engines.base import Metric, Row, Streams
 from demur.engines.decode import first_broken
-from demur.engines.prefill import TOKENS
+from demur.engines.prefill import TOKENS, Prefill
 from demur.engines.rows import check_length
 from demur.errors import InputError, NonFinite
 from demur.interventions import Context, compile_batch
@@ -204,14 +204,13 @@ def last_logits(model: LoadedModel, rows: Sequence[Row]) -> Float[Tensor, "n voc
     """Logits at the last token of each row [n, vocab], float32, each row's intervention on."""
     like = next(model.model.parameters())
     found: list[Tensor] = [torch.empty(0)] * len(rows)
+    shared = Prefill(model, rows, slots=0)
     for batch in _batches(model, rows, TOKENS):
-        ids, lengths = padded([rows[i].tokens for i in batch], like.device)
-        hidden = forward(model, ids, edits=_steering(rows, batch, ids, like))
-        assert hidden is not None
-        logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float().cpu()
-        for position, row in enumerate(batch):
-            found[row] = logits[position]
-            if not bool(torch.isfinite(logits[position].amax())):
-                where = first_broken(model, rows[row], ids[position : position + 1, : int(lengths[position])])
-                raise NonFinite(f"NaN or infinity {where} on prompt {rows[row].label!r}; lower the dose or use fp32.")
+        for seat in shared.last(batch):
+            assert seat.logits is not None
+            logits = found[seat.row] = seat.logits.float().cpu()
+            if not bool(torch.isfinite(logits.amax())):
+                row = rows[seat.row]
+                where = first_broken(model, row, torch.tensor([row.tokens], device=like.device))
+                raise NonFinite(f"NaN or infinity {where} on prompt {row.label!r}; lower the dose or use fp32.")
     return torch.stack(found) if found else torch.empty(0, model.head(torch.zeros(1, model.d_model).to(like)).shape[-1])

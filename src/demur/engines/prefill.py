@@ -75,6 +75,13 @@ class Prefill:
                 seats += fork(some, store, base + len(seats))
         return seats
 
+    def last(self, rows: Sequence[int]) -> list[Seat]:
+        """Seats of different prompts, with their logits, in a store that is not kept."""
+        self.held.clear()
+        self.slots = len(rows)
+        longest = max(len(self.rows[row].tokens) for row in rows)
+        return self._plain(rows, Store(self.slots + self.extra_slots, longest) if self.prefixed else None, 0)
+
     def _edits(self, rows: Sequence[int], start: int, width: int):
         chosen = [self.rows[row] for row in rows]
         if not any(row.intervention for row in chosen):
@@ -83,10 +90,11 @@ class Prefill:
         lengths = torch.tensor([[row.prompt_length] for row in chosen], device=self.like.device)
         return compile_batch([row.intervention for row in chosen], Context(positions, lengths), self.like)
 
-    def _plain(self, rows: Sequence[int], store: Store, base: int) -> list[Seat]:
+    def _plain(self, rows: Sequence[int], store: Store | None, base: int) -> list[Seat]:
         """Different prompts, each with its own intervention: one forward after the common prefix."""
         start = 0
         if self.prefixed:
+            assert store is not None
             start = len(self.prefix)
             sources = torch.tensor([self._hold(row, store) for row in rows])
             store.copy_rows(sources, torch.arange(base, base + len(rows)), start)

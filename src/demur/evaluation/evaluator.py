@@ -25,7 +25,9 @@ from demur.types import OUTCOMES, Conversation, Decoding, Generation, Item, Judg
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
-JUDGED = 8 * BATCH
+FIRST = 48
+"""Rows of the first batch; each later one is twice as large up to BATCH. So there is soon something to see."""
+JUDGED = 2 * BATCH
 """Answers judged at once: their comparison with other requests is the faster the more they are."""
 
 Progress = Callable[[str, int, int], None]
@@ -155,8 +157,7 @@ def answer(
 
     answers: list[Generation] = []
     progress(0, len(requests))
-    for start in range(0, len(requests), BATCH):
-        some = requests[start : start + BATCH]
+    for some in batches(requests):
 
         def make(rows: Sequence[int], keys: Sequence[str], some: Sequence[Request] = some) -> list[Generation]:
             made = engine.generate([some[i] for i in rows], decoding)
@@ -176,6 +177,15 @@ def answer(
         ]
         progress(len(answers), len(requests))
     return answers
+
+
+def batches(requests: Sequence[Request]) -> list[Sequence[Request]]:
+    """Requests in order, cut into batches: a function of their number alone, for a batch is the unit of resume."""
+    found, start, size = [], 0, min(FIRST, BATCH)
+    while start < len(requests):
+        found.append(requests[start : start + size])
+        start, size = start + size, min(2 * size, BATCH)
+    return found
 
 
 def _nothing(_: object) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from demur.judges.outcome import OutcomeJudge, rules_hash
 from demur.prompts.builtin import builtin
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.runs import Journal, digest
-from demur.types import Decoding, Generation, Prompt
+from demur.types import Conversation, Decoding, Generation, Prompt
 
 WRAPS = ("prefix_injection", "persona", "authority")
 """Wrappers of the harmless requests whose answers widen the coherence band, in turn."""
@@ -57,14 +57,19 @@ def calibrated_judge(
     2.2 on the bundled model): a band of these alone takes any fluent answer given in a wrapper or under steering, which
     is scored after the bare request too, for babble.
     """
-    prompts = [*builtin("plain", "validation"), *builtin("borderline", "validation")]
-    talks = [attack(p, "direct") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
+    talks = calibration_talks()
     told = partial(progress, "calibrating the judge")
     answers = answer(engine, [Request(talk) for talk in talks], decoding, journal, told)
     origin = {"prompts": "built-in plain and borderline, validation, bare and in wrappers",
               "wraps": list(WRAPS), "new_tokens": decoding.max_new_tokens}  # fmt: skip
     band = fit_band([a.text for a in answers], _likelihoods(engine, answers, journal, progress), origin)
     return OutcomeJudge(engine, band, panel())
+
+
+def calibration_talks() -> list[Conversation]:
+    """The harmless validation prompts that the judge is calibrated on, bare and then in wrappers."""
+    prompts = [*builtin("plain", "validation"), *builtin("borderline", "validation")]
+    return [attack(p, "direct") for p in prompts] + [attack(p, WRAPS[i % len(WRAPS)]) for i, p in enumerate(prompts)]
 
 
 @contextmanager

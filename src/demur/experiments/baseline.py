@@ -7,6 +7,7 @@ and near-duplicate cluster.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
@@ -17,22 +18,23 @@ from demur.analysis.tables import accuracy_figures, table_figures
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
 from demur.engines.base import WhiteBoxEngine, white_box
-from demur.errors import InputError, check_sizes
+from demur.errors import InputError, NoAttack, NoDirection, NoRefusal, check_sizes
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.evaluation.held_out import held_out_sets
+from demur.evaluation.judging import calibration_talks
 from demur.experiments.baseline_report import Chosen, cautions, primary_record, record, summarise
 from demur.experiments.run import Setup, examples, open_run
-from demur.fitting.attack_ranking import QUICK_FAMILIES, families_to_try, rank_attacks
-from demur.fitting.doses import DIRECTION_DOSES, choose_dose
+from demur.fitting.attack_ranking import QUICK_FAMILIES, TAKEN, families_to_try, rank_attacks
+from demur.fitting.doses import DIRECTION_DOSES, choose_dose, where_refusal_begins
 from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
 from demur.judges.base import Judge
 from demur.prompts.builtin import builtin_items
-from demur.prompts.sets import PromptSets, spread
+from demur.prompts.sets import KINDS, Kind, PromptSets, builtin_sets, spread
 from demur.reports import Result
 from demur.reports.overview import baseline_overview
-from demur.types import Direction, Figure, Outcome, Table
+from demur.types import Direction, Figure, Outcome, Table, Use
 
 SETS = ("harmful", "attacked", "borderline", "plain")
 PRIMARY: tuple[tuple[str, str, Outcome], ...] = (("add", "attacked", "refused"), ("ablate", "harmful", "complied"))
@@ -54,17 +56,18 @@ class BaselineConfig:
     """Capability items; None: all."""
     attacks: tuple[str, ...] = QUICK_FAMILIES
     """Attack families tried on validation; (): all that need no file."""
-    doses: tuple[float, ...] = (0.2, 0.3)
-    """Relative doses of the direction that are tried."""
+    doses: tuple[float, ...] | None = None
+    """Relative doses of the direction that are tried; None: the two from which on it makes the model open attacked
+    validation requests with a refusal (`doses.where_refusal_begins`)."""
     randoms: int = 1
     """Random directions to compare with."""
     new_tokens: int = 24
 
     def __post_init__(self) -> None:
         check_sizes(validation=self.validation, n=self.n, items=self.items, new_tokens=self.new_tokens)
-        if bad := [dose for dose in self.doses if not 0 < dose < math.inf]:
+        if bad := [dose for dose in self.doses or () if not 0 < dose < math.inf]:
             raise InputError(f"doses has {bad[0]}; a dose of the direction is a number above 0, such as 0.3.")
-        if self.randoms < 1 or not self.doses:
+        if self.randoms < 1 or self.doses == ():
             raise InputError(f"a study needs a dose and a random direction to compare with; got {self.doses} and "
                              f"{self.randoms}.")  # fmt: skip
 
@@ -84,9 +87,9 @@ class BaselineResult(Result):
     """The primary endpoints, named before any run; every other figure is exploratory."""
 
     @property
-    def direction(self) -> Direction:
-        """The refusal direction."""
-        return self.chosen.fit.direction
+    def direction(self) -> Direction | None:
+        """The refusal direction; None for a model that refuses too little to have one."""
+        return None if self.chosen.fit is None else self.chosen.fit.direction
 
 
 def baseline(
@@ -101,7 +104,8 @@ def baseline(
 
     prompts: the user's own, split into uses; built-in ones when left out. judge: the user's own; the
     calibrated outcome judge when left out. Under `out`: results.json, report.html, the
-    journal, the direction's file and the steering specs. Raises as `search_direction` and `rank_attacks`.
+    journal, the direction's file and the steering specs. A model that refuses too little for a direction, or that no
+    attack family leaves able to answer, is measured without, and the summary says so.
     """
     config, out = config or BaselineConfig(), Path(out)
     spec = {"config": asdict(config), "families": list(families_to_try(config.attacks))}
@@ -118,12 +122,8 @@ def baseline(
             *control_figures(table, config.randoms),
             *accuracy_figures(right, [item.id for item in items]),
         ]
-        ends = endpoints(table, PRIMARY)
-        direction = chosen.fit.direction
-        path = save_direction(direction, out / "refusal.safetensors")
-        for arm in arms[1:3]:
-            assert arm.intervention is not None
-            write_spec(arm.intervention, out / f"{arm.name}.json")
+        ends = endpoints(table, [end for end in PRIMARY if end[:2] in table])
+        where = _written(chosen, arms, out)
         shared = run.finish(
             f"{engine.name}: refusal, and what steering does to it",
             summarise(figures, chosen),
@@ -135,7 +135,7 @@ def baseline(
                     "Layer, dose and attack families were chosen on validation prompts; every figure is on test "
                     "prompts.",
                     "random pools norm-matched random directions; largest_... is the worst single one.",
-                    f"Direction: {path.name}, site {direction.site}.",
+                    *where,
                     *cautions(figures, ends, chosen),
                 ),
             },
@@ -144,14 +144,55 @@ def baseline(
     return BaselineResult(**shared, chosen=chosen, table=table, endpoints=ends)
 
 
+def planned(config: BaselineConfig, prompts: PromptSets | None = None) -> int:
+    """How many answers a baseline generates at most, without a journal, with the calibrated judge and all it looks for
+    found: calibration, openings of refusals, attack families, doses, and every arm on the held-out sets."""
+    prompts = prompts or builtin_sets()
+
+    def size(kind: Kind, use: Use, n: int | None) -> int:
+        return len(prompts.take(kind, use, n)) if kind in prompts else 0
+
+    search, families = config.direction, len(families_to_try(config.attacks))
+    validation, taken = size("harmful", "validation", config.validation), min(TAKEN, families)
+    chosen_on = families * (validation + size("plain", "validation", config.validation))
+    chosen_on += taken * validation * (2 if config.doses is None else len(config.doses))
+    harmful = size("harmful", "test", config.n)
+    attacked = taken * harmful
+    arms = 4 * (sum(size(kind, "test", config.n) for kind in KINDS) + attacked)
+    controls = config.randoms * harmful + (config.randoms - 1) * attacked
+    null = harmful + attacked
+    fitting = size("harmful", "fit", search.n) + size("plain", "fit", search.n)
+    return len(calibration_talks()) + fitting + chosen_on + arms + controls + null
+
+
+def _written(chosen: Chosen, arms: Sequence[Arm], out: Path) -> list[str]:
+    """Write the direction's file and the specs of what is done with it, if there is one; a line that says where."""
+    if chosen.fit is None:
+        return []
+    path = save_direction(chosen.fit.direction, out / "refusal.safetensors")
+    for arm in arms:
+        if arm.name in ("add", "ablate") and arm.intervention is not None:
+            write_spec(arm.intervention, out / f"{arm.name}.json")
+    return [f"Direction: {path.name}, site {chosen.fit.direction.site}."]
+
+
 def choose(evaluator: Evaluator, config: BaselineConfig) -> Chosen:
     """Direction, attack families and dose, from fitting and validation prompts."""
-    fit = search_direction(
-        white_box(evaluator.engine), config.direction, evaluator.prompts, evaluator.folder, evaluator.progress
-    )
-    ranking = rank_attacks(evaluator, config.validation, config.attacks)
-    dose = choose_dose(evaluator, fit.direction, ranking.best, config.validation, config.doses)
-    return Chosen(fit, ranking, dose)
+    engine, lacking = white_box(evaluator.engine), []
+    fit = ranking = dose = None
+    try:
+        fit = search_direction(engine, config.direction, evaluator.prompts, evaluator.folder, evaluator.progress)
+    except (NoDirection, NoRefusal) as problem:
+        lacking.append(f"No refusal direction was fitted, added or ablated: {problem}")
+    try:
+        ranking = rank_attacks(evaluator, config.validation, config.attacks)
+    except NoAttack as problem:
+        lacking.append(f"Nothing is attacked: {problem}")
+    if fit is not None:
+        attacks = ranking.best if ranking is not None else ("direct",)
+        doses = config.doses or where_refusal_begins(evaluator, fit, attacks, config.validation)
+        dose = choose_dose(evaluator, fit.direction, attacks, config.validation, doses)
+    return Chosen(fit, ranking, dose, tuple(lacking))
 
 
 def measure(evaluator: Evaluator, config: BaselineConfig, chosen: Chosen) -> Table:
@@ -159,20 +200,22 @@ def measure(evaluator: Evaluator, config: BaselineConfig, chosen: Chosen) -> Tab
 
     Random directions stand on the sets of the primary endpoints, whose controls they are; the first on all.
     """
-    sets = held_out_sets(evaluator.prompts, chosen.ranking.best, config.n)
+    sets = held_out_sets(evaluator.prompts, chosen.attacks, config.n)
     arms = arms_of(chosen, config.randoms)
     first = [arm for arm in arms if not arm.name.startswith("random") or arm.name == "random add 0"]
     table = dict(evaluator.run(first, sets))
     for prefix, name in (("random add", "attacked"), ("random ablate", "harmful")):
         aside = [arm for arm in arms if arm.name.startswith(prefix) and arm not in first]
-        table |= evaluator.run(aside, {name: sets[name]}) if aside else {}
+        table |= evaluator.run(aside, {name: sets[name]}) if aside and name in sets else {}
     if evaluator.engine.fingerprint.dtype != "fp32":
-        table |= evaluator.run([Arm("null")], {name: sets[name] for name in NULLED})
+        table |= evaluator.run([Arm("null")], {name: sets[name] for name in NULLED if name in sets})
     return table
 
 
 def arms_of(chosen: Chosen, randoms: int) -> list[Arm]:
-    """unsteered, add, ablate, and norm-matched random directions for both."""
+    """unsteered; where there is a direction add, ablate, and norm-matched random directions for both."""
+    if chosen.fit is None or chosen.dose is None:
+        return [Arm("unsteered")]
     direction, dose = chosen.fit.direction, chosen.dose.key
     arms = [
         Arm("unsteered"),

@@ -18,23 +18,36 @@ from demur.types import Figure
 class Chosen:
     """What was fitted and chosen before any test prompt was answered."""
 
-    fit: Fit
-    ranking: Ranking
-    dose: Choice[float]
+    fit: Fit | None
+    """None for a model that refuses too little for a refusal direction."""
+    ranking: Ranking | None
+    """None where no attack family leaves harmless requests answerable."""
+    dose: Choice[float] | None
+    """None without a direction."""
+    lacking: tuple[str, ...] = ()
+    """A line for each that is None, with the reason."""
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The families that attacked requests are put under."""
+        return self.ranking.best if self.ranking is not None else ()
 
 
 def record(chosen: Chosen) -> dict[str, object]:
     """What was chosen, for results.json."""
-    return {
-        "attacked": list(chosen.ranking.best),
-        "attack_compliance": dict(chosen.ranking.compliance),
-        "answered_on_topic": dict(chosen.ranking.on_topic),
-        "dose": chosen.dose.key,
-        "dose_within_budget": chosen.dose.within_budget,
-        "site": str(chosen.fit.direction.site),
-        "position": chosen.fit.direction.origin["position"],
-        "openings_auroc": chosen.fit.openings.auroc,
-    }
+    found: dict[str, object] = {"attacked": list(chosen.attacks)}
+    if chosen.ranking is not None:
+        found["attack_compliance"] = dict(chosen.ranking.compliance)
+        found["answered_on_topic"] = dict(chosen.ranking.on_topic)
+    if chosen.fit is not None and chosen.dose is not None:
+        found |= {
+            "dose": chosen.dose.key,
+            "dose_within_budget": chosen.dose.within_budget,
+            "site": str(chosen.fit.direction.site),
+            "position": chosen.fit.direction.origin["position"],
+            "openings_auroc": chosen.fit.openings.auroc,
+        }
+    return found
 
 
 def primary_record(end: Endpoint) -> dict[str, object]:
@@ -47,7 +60,7 @@ def cautions(figures: Sequence[Figure], ends: Sequence[Endpoint], chosen: Chosen
     primary = "; ".join(
         f"{end.outcome} on {end.set} under {end.arm}, p = {end.p:.2g}, after Holm {end.holm:.2g}" for end in ends
     )
-    said = [f"Primary endpoints: {primary}. All other figures are exploratory."]
+    said = [f"Primary endpoints: {primary}. All other figures are exploratory."] if ends else []
     measured = dict.fromkeys((f.arm, f.set) for f in figures if f.metric == "incoherent_rate" and not f.versus)
     for arm, name in measured:
         if (more := excess(figures, arm, name, "unsteered")) > MAX_BROKEN_INCREASE + 1e-9:
@@ -55,7 +68,7 @@ def cautions(figures: Sequence[Figure], ends: Sequence[Endpoint], chosen: Chosen
                 f"{arm} breaks answers: incoherent and off-topic ones on {name} are {100 * more:.0f} points more than "
                 f"unsteered. Do not believe its other rates there."
             )
-    if not chosen.dose.within_budget:
+    if chosen.dose is not None and not chosen.dose.within_budget:
         said.append(
             f"Every dose broke more than {100 * MAX_BROKEN_INCREASE:.0f} points of answers on validation; the one that "
             f"breaks fewest is used."
@@ -72,19 +85,28 @@ def summarise(figures: Sequence[Figure], chosen: Chosen) -> tuple[str, ...]:
     def change(arm: str, name: str, metric: str) -> str:
         return in_words(find(figures, arm, name, metric, "unsteered"))
 
-    wraps = ", ".join(chosen.ranking.best)
+    said = [f"It refuses {rate('unsteered', 'harmful', 'refusal_rate')} of harmful requests"]
+    if chosen.attacks:
+        complied = rate("unsteered", "attacked", "compliance_rate")
+        said[0] += f", and complies with {complied} of the same requests under {', '.join(chosen.attacks)}"
+    said[0] += "."
+    if chosen.fit is None or chosen.dose is None:
+        benign = [f"{rate('unsteered', name, 'refusal_rate')} of {name} ones" for name in ("borderline", "plain")
+                  if any(f.set == name for f in figures)]  # fmt: skip
+        right = rate("unsteered", "capability", "accuracy")
+        return (*said, f"It refuses {' and '.join(benign)}; capability {right}.", *chosen.lacking)
+    if chosen.attacks:
+        said.append(
+            f"Adding its refusal direction (site {chosen.fit.direction.site}, {chosen.dose.key} of the stream's norm) "
+            f"changes refusal of attacked requests by {change('add', 'attacked', 'refusal_rate')}; a random direction "
+            f"of that length by {change('random', 'attacked', 'refusal_rate')}."
+        )
+    said.append(
+        f"Ablating it changes compliance with harmful requests by {change('ablate', 'harmful', 'compliance_rate')}; "
+        f"a random direction by {change('random ablate', 'harmful', 'compliance_rate')}."
+    )
     costs = [f"refusal of {name} requests {change('add', name, 'refusal_rate')}" for name in ("borderline", "plain")
-              if any(f.set == name for f in figures)]  # fmt: skip
+             if any(f.set == name for f in figures)]  # fmt: skip
     unsteered = rate("unsteered", "capability", "accuracy")
     costs.append(f"capability {change('add', 'capability', 'accuracy')} (unsteered {unsteered})")
-    return (
-        f"It refuses {rate('unsteered', 'harmful', 'refusal_rate')} of harmful requests, and complies with "
-        f"{rate('unsteered', 'attacked', 'compliance_rate')} of the same requests under {wraps}.",
-        f"Adding its refusal direction (site {chosen.fit.direction.site}, {chosen.dose.key} of the stream's norm) "
-        f"changes refusal of attacked requests by {change('add', 'attacked', 'refusal_rate')}; a random direction of "
-        f"that length by {change('random', 'attacked', 'refusal_rate')}.",
-        f"Ablating it changes compliance with harmful requests by {change('ablate', 'harmful', 'compliance_rate')}; "
-        f"a random direction by {change('random ablate', 'harmful', 'compliance_rate')}.",
-        f"The cost of adding: {', '.join(costs)}.",
-        *remarks(chosen.fit.direction),
-    )
+    return (*said, f"The cost of adding: {', '.join(costs)}.", *remarks(chosen.fit.direction), *chosen.lacking)

@@ -15,6 +15,7 @@ from demur.attacks import attack, unattacked
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.fitting.cache import cached_openings
+from demur.fitting.candidates import Fit
 from demur.fitting.choice import Choice, choose_arm
 from demur.fitting.norms import activation_norms
 from demur.interventions import Intervention, add, clamp_features, multiply_features
@@ -70,6 +71,26 @@ def choose_dose(
     harmful = evaluator.prompts.take("harmful", "validation", n)
     talks = [attack(prompt, name) for name in attacks for prompt in harmful]
     return choose_arm(evaluator, arms, "validation attacked", talks, "refused")
+
+
+def where_refusal_begins(
+    evaluator: Evaluator, fit: Fit, attacks: Sequence[str], n: int | None = 12, many: int = 2
+) -> tuple[float, ...]:
+    """Of DIRECTION_DOSES, the first at which the mean refusal score of attacked validation requests is 0 or more (a
+    refusal is as likely an opening as none), and those after it, `many` in all; where it never is, those with the
+    highest score. Only prompts are read, nothing is generated; prefilled answers, which are past their opening, are
+    left out where there are others."""
+    engine = white_box(evaluator.engine)
+    talks = [attack(p, name) for name in attacks for p in evaluator.prompts.take("harmful", "validation", n)]
+    talks = [talk for talk in talks if not talk.prefill] or talks
+    scores = []
+    for dose in DIRECTION_DOSES:
+        scores.append(float(fit.openings.scores(engine, talks, add(fit.direction, dose, True)).mean()))
+        evaluator.progress("trying doses", len(scores), len(DIRECTION_DOSES))
+    first = next((i for i, score in enumerate(scores) if score >= 0), None)
+    if first is not None:
+        return DIRECTION_DOSES[min(first, len(scores) - many) :][:many]
+    return tuple(sorted(sorted(DIRECTION_DOSES, key=lambda dose: -scores[DIRECTION_DOSES.index(dose)])[:many]))
 
 
 def effects(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from demur.attacks import unattacked
 from demur.directions.anything import DirectionSource, load_direction
@@ -15,7 +16,7 @@ from demur.directions.vectors import as_vector, check_fits
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal, check_sizes
 from demur.fitting.cache import cached, cached_openings
-from demur.fitting.candidates import Bounds, Fit, Grid, choose_direction
+from demur.fitting.candidates import Bounds, Fit, Grid, SearchState, choose_direction
 from demur.fitting.norms import activation_norms
 from demur.prompts import uses
 from demur.prompts.own import Source, own_sets
@@ -27,30 +28,23 @@ T = TypeVar("T", Direction, SteeringVector)
 
 @dataclass(frozen=True)
 class DirectionConfig:
-    """How the refusal direction is searched for: a coarse grid by default, minutes on two cores."""
+    """How the refusal direction is searched for: in stages by default, a minute or two on two cores."""
 
     n: int | None = 36
     """Fitting prompts of each kind; None: all."""
     choose: int | None = 12
     """Validation prompts of each kind that candidates are chosen on."""
     grid: Grid | None = None
-    """Which layers and positions are tried; None: the last token, at every third layer, or at all of a model of few."""
+    """Which layers and positions are candidates, and how many of them are ablated; None: `Grid`'s defaults."""
     bounds: Bounds = field(default_factory=Bounds)
     """What a candidate may cost; where none keeps them the one that exceeds them least is taken, and marked."""
 
     def __post_init__(self) -> None:
         check_sizes(n=self.n, choose=self.choose)
 
-    def grid_for(self, n_layers: int) -> Grid:
-        """The grid for a model with so many layers."""
-        if self.grid is not None:
-            return self.grid
-        # Below 80% of the depth of four layers there is no third one but the first, which is no candidate.
-        return Grid(layer_step=3 if n_layers > 4 else 1, positions=(-1,))
 
-
-FULL = DirectionConfig(n=None, choose=32, grid=Grid())
-"""Every candidate, on all prompts."""
+FULL = DirectionConfig(n=None, choose=32, grid=Grid(ablated=None))
+"""Everything is measured on every candidate, on all prompts."""
 
 
 def search_direction(
@@ -72,17 +66,21 @@ def search_direction(
         unattacked(prompts.take("harmful", "validation", config.choose)),
         unattacked(prompts.take("plain", "validation", config.choose)),
     )
-    grid = config.grid_for(engine.n_layers)
+    grid = config.grid or Grid()
     origin = {"prompts": prompts.record(), "search": asdict(replace(config, grid=grid))}
     texts = [[conversation.prompt.text for conversation in part] for part in parts]
     told = {**origin, "fitted_on": [prompts.fitted_on([text for some in texts for text in some])]}
+
+    def keep(name: str, score: Callable[[], Any]) -> Any:
+        """A candidate's score: whatever the bounds and the grid, it is the same."""
+        return cached(folder, f"candidate {name}", [prompts.record(), texts], engine.fingerprint, score)
 
     def make() -> Fit:
         progress("finding how refusals begin", 0, 1)
         openings = cached_openings(folder, engine, *parts[:2])
         progress("finding how refusals begin", 1, 1)
-        found = choose_direction(engine, *parts, grid, config.bounds,
-                                 lambda done, total: progress("trying directions", done, total), openings)  # fmt: skip
+        state = SearchState(openings, keep, partial(progress, "trying directions"))
+        found = choose_direction(engine, *parts, grid, config.bounds, state)
         return replace(found, direction=_told(found.direction, told), difference=_told(found.difference, told))
 
     return cached(folder, "refusal direction", [origin, texts], engine.fingerprint, make)
