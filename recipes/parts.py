@@ -28,15 +28,17 @@ def run_parts(
     model: str,
     parts: Mapping[str, Callable[[Path, bool], Part]],
     missing: Callable[[str], str] = lambda _part: "",
+    default: str = "",
 ) -> None:
     """The command line of a results recipe: each part's results.json under --out, a line for every target.
 
-    missing: what a part needs that is not there, or ""; such a part is left out, and said.
+    missing: what a part needs that is not there, or ""; such a part is left out, and said. default: the parts that run
+    where none are named, all when left out.
     """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--out", type=Path, default=Path("runs") / name)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default=",".join(parts))
+    parser.add_argument("--only", default=default or ",".join(parts))
     options = parser.parse_args()
     out = options.out.with_name(options.out.name + ("-quick" if options.quick else ""))
     for part in options.only.split(","):
@@ -47,12 +49,18 @@ def run_parts(
         folder.mkdir(parents=True, exist_ok=True)
         figures, targets = parts[part](folder, options.quick)
         spec = {"part": part, "quick": options.quick, "model": model, "version": demur.__version__,
-                "torch": torch.__version__}  # fmt: skip
+                "torch": torch.__version__, "command": f"make {name}, part {part}", "commit": commit()}  # fmt: skip
         write_results(folder, spec, figures, time.monotonic() - started)
         print("\r", end="", file=sys.stderr)
         for line in verdict_lines(figures, targets):
             print(line, flush=True)
         print(f"# part {part}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def commit() -> str:
+    """The commit that is measured, short; with a + where files were changed since."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def tests_run(arm: str, name: str, paths: Sequence[str]) -> list[Figure]:

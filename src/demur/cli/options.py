@@ -61,7 +61,7 @@ Candidates = Annotated[
         min=0,
         rich_help_panel=SEARCH,
         help="How many candidates are ablated, those first that tell harmful from harmless prompts best; 0: all, many "
-        "times slower. Default: 12.",
+        "times slower. Default: 16.",
     ),
 ]
 MaxKl = Annotated[

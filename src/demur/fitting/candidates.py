@@ -31,7 +31,7 @@ from demur.stats import auroc
 from demur.types import Conversation, Direction, Site, SteeringVector
 
 MAX_DEPTH = 0.8
-KEPT = 12
+KEPT = 16
 """Candidates whose ablation is measured, where nothing else is asked for."""
 MOST_RELAXED = 32
 """Steps after which bounds that no candidate keeps are given up."""
