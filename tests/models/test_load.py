@@ -112,14 +112,15 @@ def test_a_hub_id_is_fetched_without_code_or_pickles(monkeypatch, saved):
 
     asked = []
 
-    def fetch(name, allow_patterns):
-        asked.append((name, allow_patterns))
+    def fetch(name, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns))
         return str(saved)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert load("some/model", "fp32").name == "some/model"
-    assert asked[0][0] == "some/model"
-    assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked[0][1])
+    load("some/model", "fp32", revision="v2")
+    assert [one[:2] for one in asked] == [("some/model", None), ("some/model", "v2")]
+    assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked[0][2])
 
 
 def test_a_folder_without_config_is_refused(tmp_path):

@@ -17,7 +17,9 @@ from transformers.utils import logging as transformers_logging
 from demur.errors import BadFile, BadSpec, DemurError, UnknownName
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of
-from demur.models.fingerprint import DTYPES, of_folder
+from demur.models.fingerprint import DTYPES, of_folder, running
+from demur.models.templates import ChatTemplate, template_of, template_text
+from demur.models.tokens import Cut, check_vocabulary, cut_of, ends_of
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
@@ -37,6 +39,10 @@ class LoadedModel:
     tokenizer: Any
     family: Family
     fingerprint: EngineFingerprint
+    chat: ChatTemplate
+    """How a conversation becomes text."""
+    ends: frozenset[int]
+    """Tokens that end an answer."""
 
     @property
     def config(self) -> Any:
@@ -48,6 +54,16 @@ class LoadedModel:
         """The configs that its modules look their attention up in: nearly always one."""
         found = {id(part.config): part.config for part in self.model.modules() if hasattr(part, "config")}
         return tuple(found.values())
+
+    @cached_property
+    def cut(self) -> Cut:
+        """How the tokenizer treats the ends of a text."""
+        return cut_of(self.tokenizer)
+
+    @property
+    def n_embeddings(self) -> int:
+        """Rows of the embedding."""
+        return n_embeddings(self.model)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -91,12 +107,23 @@ def best_dtype() -> str:
     return "bf16" if capability() else "fp32"
 
 
-def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None = None) -> LoadedModel:
+def load(
+    name: str | os.PathLike[str],
+    dtype: str = "auto",
+    device: str | None = None,
+    *,
+    device_map: str | None = None,
+    revision: str | None = None,
+    chat_template: str | os.PathLike[str] | None = None,
+    thinking: bool | None = None,
+) -> LoadedModel:
     """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id.
 
-    dtype: "fp32", "bf16" or "auto". Remote code is never run. Raises UnknownName, BadFile or BadSpec
-    with the fix.
+    dtype: "fp32", "bf16" or "auto". revision: a hub id's branch, tag or commit. chat_template: a file (or a text)
+    that stands in for the tokenizer's own. thinking: on or off, where the template has a switch for it. Remote code is
+    never run. Raises UnknownName, BadFile, BadSpec or InputError with the fix.
     """
+    own = None if chat_template is None else template_text(chat_template)
     name = os.fspath(name)
     if not name.strip():
         raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
@@ -107,18 +134,22 @@ def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None =
     if name in BUNDLED:
         folder, adapter = bundled_folder(), adapter_folder(name)
     else:
-        folder, adapter = _folder(name), None
+        folder, adapter = _folder(name, revision), None
     transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         family = family_of(config)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if own is not None:
+            tokenizer.chat_template = own
+        chat = template_of(tokenizer, name, thinking)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             use_safetensors=True,
             output_loading_info=True,
             local_files_only=True,
+            device_map=device_map,
             trust_remote_code=False,  # left out, transformers asks on the terminal, and a "yes" runs the folder's code
         )
         model, report = loaded
@@ -127,27 +158,25 @@ def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None =
     except Exception as error:  # transformers', tokenizers' and safetensors' errors share no base class
         raise BadFile(f"cannot load a model from {folder}: {_line(error)}. Check the folder.") from error
     _check_complete(folder, family, report)
-    check_template(tokenizer, name, f"in {folder}/tokenizer_config.json")
+    check_vocabulary(tokenizer, chat, n_embeddings(model), name)
+    ends = ends_of(tokenizer, chat, model.generation_config)
     if adapter is not None:
         apply_adapter(model, adapter)
     model.eval().requires_grad_(False)
-    if device is None and torch.cuda.is_available():
+    if device is None and device_map is None and torch.cuda.is_available():
         device = "cuda"
     if device is not None:
         model.to(device)
-    return LoadedModel(name, model, tokenizer, family, of_folder(folder, adapter, tokenizer, dtype))
+    fingerprint = running(of_folder(folder, adapter, tokenizer, dtype), model, chat)
+    return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
 
-def check_template(tokenizer: Any, name: str, where: str = "of the tokenizer") -> None:
-    """BadFile for a tokenizer without a chat template."""
-    if not tokenizer.chat_template:
-        raise BadFile(
-            f"{name} has no chat template, so it is not a chat model; "
-            f"set `chat_template` {where} or choose its instruct version."
-        )
+def n_embeddings(model: Any) -> int:
+    """Rows of a model's embedding."""
+    return model.get_input_embeddings().weight.shape[0]
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, revision: str | None = None) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").exists():
@@ -162,7 +191,7 @@ def _folder(name: str) -> Path:
 
     try:
         patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub library's errors share no base class
         raise UnknownName(
             f"cannot fetch {name!r} from the Hugging Face hub ({_line(error)}); "
