@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from demur.errors import BadFile, BadSpec, DemurError, UnknownName
+from demur.errors import BadFile, BadSpec, DemurError, InputError, UnknownName
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of
 from demur.models.fingerprint import DTYPES, of_folder, running
@@ -131,6 +131,8 @@ def load(
         dtype = best_dtype()
     if dtype not in DTYPES:
         raise BadSpec(f"dtype {dtype!r} is not known; known: auto, {', '.join(DTYPES)}.")
+    if revision is not None and (name in BUNDLED or Path(name).expanduser().is_dir()):
+        raise InputError(f"{name} is on this machine and has no revision {revision!r}; leave it out.")
     if name in BUNDLED:
         folder, adapter = bundled_folder(), adapter_folder(name)
     else:
@@ -166,7 +168,10 @@ def load(
     if device is None and device_map is None and torch.cuda.is_available():
         device = "cuda"
     if device is not None:
-        model.to(device)
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:  # an unknown name; a kind that torch was not built for
+            raise BadSpec(f"device {device!r} cannot be used: {_line(error)}. Choose another, as cpu.") from error
     fingerprint = running(of_folder(folder, adapter, tokenizer, dtype), model, chat)
     return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
