@@ -203,3 +203,14 @@ def test_ends_do_not_count_where_they_are_to_be_ignored(tiny, talk):
     (one,) = engine.generate([Request(talk("Hi"))], Decoding(max_new_tokens=4))
     (all_,) = engine.generate([Request(talk("Hi"))], Decoding(max_new_tokens=4, ignore_eos=True))
     assert (len(one.tokens), len(all_.tokens)) == (1, 4)
+
+
+def test_a_text_that_the_tokenizer_cannot_cut_is_refused_in_its_words(tiny, talk):
+    backend = Tokenizer(models.WordLevel({"a": 3, "river": 4, "<|im_start|>user": 5}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="a")
+    words.chat_template = "a {% for m in messages %}{{ m['content'] }}{% endfor %} a"
+    model = replace(tiny("llama").loaded, tokenizer=words, chat=template_of(words, "m"))
+    assert row_of(model, talk("river")).tokens == (3, 4, 3)
+    with pytest.raises(InputError, match=r"the tokenizer cannot cut 'a sea a': .*\[UNK\].*; change the text"):
+        row_of(model, talk("sea"))

@@ -59,6 +59,7 @@ class HFEngine:
         self.model = model if isinstance(model, LoadedModel) else models.load(model, dtype, **loading)
         self.slots = slots
         self.answered = 0
+        self._known: tuple[tuple[torch.device, int], EngineFingerprint] | None = None
 
     def __repr__(self) -> str:
         dtype = self.fingerprint.dtype
@@ -72,9 +73,12 @@ class HFEngine:
     @property
     def fingerprint(self) -> EngineFingerprint:
         """Weights, tokenizer, template, dtype, processor, libraries; in bf16 the decoding batch too."""
-        made = self.model.fingerprint
-        slots = 0 if made.dtype == "fp32" else self.slots
-        return replace(made, device=device_of(self.model.model), slots=slots)
+        now = (self.model.model.device, self.slots)
+        if self._known is None or self._known[0] != now:
+            made = self.model.fingerprint
+            slots = 0 if made.dtype == "fp32" else self.slots
+            self._known = (now, replace(made, device=device_of(self.model.model), slots=slots))
+        return self._known[1]
 
     @property
     def n_layers(self) -> int:

@@ -70,7 +70,8 @@ class ChatTemplate:
         size = sum(len(text) for _, text in turns)
         said = _renderer.ask({"template": self.source, "values": values, "given": size})
         if "text" not in said:
-            raise TemplateFault(f"{self.label} fails: {said['why'].rstrip('.')}. {FIX}", said["fault"])
+            why = " ".join(said["why"].split()).rstrip(".")
+            raise TemplateFault(f"{self.label} fails: {why}. {FIX}", said["fault"])
         if not said["text"].strip():
             raise TemplateFault(f"{self.label} gives no text. {FIX}", "empty")
         return said["text"]
@@ -123,7 +124,8 @@ def template_of(tokenizer: Any, name: str, thinking: bool | None = None) -> Chat
             f"{name} has no chat template, so it is not a chat model; set `chat_template` of the tokenizer, give one "
             f"with --chat-template FILE (load(..., chat_template=...)), or choose its instruct version."
         )
-    values = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str | list)}
+    special = tokenizer.special_tokens_map.items()
+    values = {key: [*map(str, value)] if isinstance(value, list | tuple) else str(value) for key, value in special}
     template = _tried(ChatTemplate(source, f"the chat template of {name}", values))
     return template if thinking is None else _switched(template, thinking)
 

@@ -102,4 +102,8 @@ def check_vocabulary(tokenizer: Any, template: ChatTemplate, rows: int, name: st
 
 
 def _cut(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    try:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except Exception as error:  # tokenizers raises plain Exceptions, as for a word that it has no token for
+        short = text if len(text) <= 40 else f"{text[:37]}..."
+        raise InputError(f"the tokenizer cannot cut {short!r}: {str(error)[:200]}; change the text.") from error
