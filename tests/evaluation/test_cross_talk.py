@@ -174,6 +174,17 @@ def test_other_versions_of_a_library_share_nothing(saved, hits, monkeypatch, lib
     assert hits(first, HFEngine(saved, "fp32")) == (0, 0)
 
 
+def test_products_of_less_precision_share_nothing(saved, hits):
+    first = HFEngine(saved, "fp32")
+    try:
+        torch.set_float32_matmul_precision("medium")
+        second = HFEngine(saved, "fp32")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert "medium precision" in second.fingerprint.software
+    assert hits(first, second) == (0, 0)
+
+
 def test_decoding_batches_share_nothing_in_bf16_and_all_in_fp32(saved, tmp_path, talk):
     requests = [Request(talk(text)) for text in ("Hi", "How do I bake bread?")]
     for dtype, fresh in (("fp32", 0), ("bf16", 2)):

@@ -63,7 +63,9 @@ def running(fingerprint: EngineFingerprint, model: Any, template: ChatTemplate) 
     Files that were fitted on a model are held against its weights alone, so that an upgrade leaves them usable.
     """
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    software = f"{versions}, modules {_modules_hash(model)[:12]}"
+    precision = torch.get_float32_matmul_precision()
+    products = "" if precision == "highest" else f", products in {precision} precision"
+    software = f"{versions}, modules {_modules_hash(model)[:12]}{products}"
     return replace(fingerprint, template=template.sha256, device=device_of(model), software=software)
 
 
