@@ -282,6 +282,8 @@ def test_a_template_comes_from_a_file_or_is_the_text(tmp_path):
     path = tmp_path / "chat.jinja"
     path.write_text(PLAIN)
     assert template_text(path) == template_text(str(path)) == template_text(PLAIN) == PLAIN
+    path.write_bytes(b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode())
+    assert template_text(path) == PLAIN
     path.write_bytes(b"\xff\xfe{{")
     with pytest.raises(BadFile, match=r"cannot read the chat template .*chat.jinja: it is not UTF-8"):
         template_text(path)

@@ -71,6 +71,16 @@ def test_a_text_behind_another_is_cut_as_both_together(holding, kind, before, te
         assert str(tokenizer.decode(answer_tokens(model, text))).strip() == text.strip()
 
 
+def test_a_byte_level_tokenizer_that_puts_a_space_in_front_does_so_at_the_beginning_alone(tiny):
+    words = copy.deepcopy(tiny("llama").loaded.tokenizer)
+    words.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    model = replace(tiny("llama").loaded, tokenizer=words)
+    before = plain_tokens(model, "The sea")
+    assert before == words("The sea")["input_ids"] == words(" The sea")["input_ids"]
+    for text in (" and the wind", "s", ".", "\n"):
+        assert [*before, *answer_tokens(model, text)] == words(f"The sea{text}")["input_ids"]
+
+
 @pytest.mark.parametrize("kind", ["prepend", "first"])
 def test_scored_tokens_are_those_of_the_whole_text(holding, kind):
     engine = holding(prefixing(kind))
@@ -178,6 +188,14 @@ def test_a_template_whose_turns_end_in_no_token_is_warned_of(tiny):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert 2 in ends_of(tiny("llama").loaded.tokenizer, tiny("llama").loaded.chat, config)
+
+
+def test_a_byte_of_a_texts_own_ends_no_answer():
+    words = prefixing("prepend")
+    words.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\t{% endfor %}"
+    assert "<0x09>" in words.convert_ids_to_tokens(words("x\t", add_special_tokens=False)["input_ids"])
+    with pytest.warns(RuntimeWarning, match="puts no token behind"):
+        assert ends_of(words, template_of(words, "m"), type("Config", (), {"eos_token_id": None})) == {2}
 
 
 def test_the_end_is_no_part_of_an_answers_text_also_where_it_is_an_ordinary_token(build, talk):

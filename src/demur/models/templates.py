@@ -136,7 +136,7 @@ def template_text(given: str | os.PathLike[str]) -> str:
         return given
     path = Path(given).expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BadFile(f"cannot read the chat template {path}: {why}; give a file with a Jinja template.") from error

@@ -15,6 +15,8 @@ ANCHORS = ("\n", ".")
 PROBES = ("a", " a", "The", " The")
 TAG = re.compile(r"<\S+>|\[/?[A-Z_]+\]")
 """What a token that marks a turn looks like where the tokenizer does not list it as special."""
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""What looks like one and is text: <0x0A> is a line's end."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def ends_of(tokenizer: Any, template: ChatTemplate, generation_config: Any) -> f
     # A last turn may have an end of its own, which the model gives; others may end as thoughts do (gpt-oss).
     for text in template.after_answers():
         for token in _cut(tokenizer, text):
-            if marks(tokenizer, token):
+            if marks(tokenizer, token) and (token != tokenizer.unk_token_id or token in known):
                 return frozenset({*known, token})
     names = ", ".join(repr(tokenizer.convert_ids_to_tokens(token)) for token in sorted(known)) or "nothing"
     warnings.warn(
@@ -77,8 +79,9 @@ def ends_of(tokenizer: Any, template: ChatTemplate, generation_config: Any) -> f
 
 def marks(tokenizer: Any, token: int) -> bool:
     """Whether a token stands for no text of a speaker."""
+    word = str(tokenizer.convert_ids_to_tokens(token))
     listed = token in tokenizer.all_special_ids or token in tokenizer.added_tokens_decoder
-    return listed or TAG.fullmatch(str(tokenizer.convert_ids_to_tokens(token))) is not None
+    return not BYTE.fullmatch(word) and (listed or TAG.fullmatch(word) is not None)
 
 
 def check_vocabulary(tokenizer: Any, template: ChatTemplate, rows: int, name: str) -> None:
