@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import warnings
 
 import pytest
 from tests.planted import Planted
@@ -116,14 +115,3 @@ def test_a_template_that_fails_is_one_line(demur, model, tmp_path):
 def test_several_models_are_not_audited_with_one_template(demur, tmp_path, model):
     said = demur("vector", "audit", f"{model},smollm2", "fit:sycophancy", "--chat-template", tmp_path / "x.jinja")
     assert said.status == 2 and "--chat-template and --revision are of one model" in said.err
-
-
-def test_a_warning_is_one_line(demur, model, tmp_path):
-    path = tmp_path / "mine.jinja"
-    path.write_text("{% for m in messages %}{{ m['content'] }}\n{% endfor %}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        said = demur("generate", model, "hi", "--chat-template", path, "--dtype", "fp32", "--max-new-tokens", "2")
-    assert said.status == 0
-    (line,) = [line for line in said.err.splitlines() if "puts no token behind" in line]
-    assert "warning: the chat template of" in line and "RuntimeWarning" not in said.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -74,7 +73,7 @@ Usage: Any = typer.BadParameter.__base__
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the console script's entry. Returns the exit status."""
     try:
-        with _stoppable(), _warning():
+        with _stoppable():
             return app(args=argv, standalone_mode=False) or 0
     except DemurError as error:
         return _say(str(error), error.exit_status)
@@ -97,14 +96,6 @@ def _say(text: str, status: int, kind: str = "error") -> int:
     Console(stderr=True, soft_wrap=True).print(f"[red]{kind}[/red]: ", end="")
     print(seen(text).plain, file=sys.stderr)
     return status
-
-
-@contextmanager
-def _warning() -> Iterator[None]:
-    """Warnings are one line each."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(str(message), 0, "warning")
-        yield
 
 
 @contextmanager
