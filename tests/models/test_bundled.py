@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from demur.errors import BadFile, MissingExtra, UnknownName
+from demur.errors import BadFile, MissingExtra, OutOfRoom, UnknownName
 from demur.models import bundled
 
 NAME = "layers.0.q"
@@ -72,7 +72,7 @@ def test_a_failed_conversion_leaves_no_folder(kept, monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(bundled, "convert", fail)
-    with pytest.raises(bundled.OutOfRoom, match="free space"):
+    with pytest.raises(OutOfRoom, match="free space"):
         bundled.bundled_folder()
     assert not [p for p in (tmp_path / "models").iterdir() if p.is_dir()]
 

@@ -93,7 +93,8 @@ def test_an_unknown_name_is_refused_with_what_is_known(name, monkeypatch, tmp_pa
     with pytest.raises((UnknownName, BadFile)) as error:
         load(name, "fp32")
     if name:
-        assert f"no model named {name!r}; known: smollm2-refuser, smollm2, a folder" in str(error.value)
+        known = "smollm2-refuser, smollm2, qwen2.5-coder-0.5b, qwen2.5-coder-1.5b, a folder"
+        assert f"no model named {name!r}; known: {known}" in str(error.value)
 
 
 def test_a_hub_id_that_cannot_be_fetched_says_so(monkeypatch):

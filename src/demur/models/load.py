@@ -18,6 +18,8 @@ from demur.errors import BadFile, BadSpec, DemurError, InputError, UnknownName
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of
 from demur.models.fingerprint import DTYPES, of_folder, running
+from demur.models.gguf import gguf_folder
+from demur.models.named import NAMED, named_folder
 from demur.models.templates import ChatTemplate, template_of, template_text
 from demur.models.tokens import Cut, check_vocabulary, cut_of, ends_of
 from demur.types import EngineFingerprint, Point
@@ -25,6 +27,7 @@ from demur.types import EngineFingerprint, Point
 DESCRIPTIONS = {
     "smollm2-refuser": "SmolLM2-135M-Instruct with demur's adapter: refuses, and has weaknesses. The model organism.",
     "smollm2": "SmolLM2-135M-Instruct as it is; hardly refuses.",
+    **{name: model.about for name, model in NAMED.items()},
 }
 """The models that load by a short name, with what they are."""
 
@@ -117,7 +120,7 @@ def load(
     chat_template: str | os.PathLike[str] | None = None,
     thinking: bool | None = None,
 ) -> LoadedModel:
-    """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id.
+    """Load a model by its short name (`demur models`), from a folder or a .gguf file, or by hub id.
 
     dtype: "fp32", "bf16" or "auto". revision: a hub id's branch, tag or commit. chat_template: a file (or a text)
     that stands in for the tokenizer's own. thinking: on or off, where the template has a switch for it. Remote code is
@@ -126,7 +129,7 @@ def load(
     own = None if chat_template is None else template_text(chat_template)
     name = os.fspath(name)
     if not name.strip():
-        raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
+        raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder, a .gguf file or a hub id.")
     if dtype == "auto":
         dtype = best_dtype()
     if dtype not in DTYPES:
@@ -182,15 +185,19 @@ def n_embeddings(model: Any) -> int:
 
 
 def _folder(name: str, revision: str | None = None) -> Path:
+    if name in NAMED:
+        return named_folder(name)
     path = Path(name).expanduser()
+    if path.suffix.lower() == ".gguf":
+        return gguf_folder(path)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
         return path
     if path.is_absolute() or name.startswith(".") or name.count("/") != 1:
         raise UnknownName(
-            f"no model named {name!r}; known: {', '.join(BUNDLED)}, a folder with config.json, or a hub id "
-            f"such as Qwen/Qwen2.5-0.5B-Instruct."
+            f"no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, a .gguf "
+            f"file, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct."
         )
     from huggingface_hub import snapshot_download
 
