@@ -20,7 +20,7 @@ from demur.types import Direction, Site
     [
         (
             "nonesuch",
-            "no model named 'nonesuch'; known: smollm2-refuser, smollm2, a folder with config.json, or a hub id",
+            "no model named 'nonesuch'; known: smollm2-refuser, smollm2, qwen2.5-coder-0.5b, qwen2.5-coder-1.5b, a",
         ),
         ("./none", "no model named './none'; known:"),
     ],

@@ -151,7 +151,7 @@ def named_folder(name: str) -> Path:
 def here(name: str) -> str:
     """Where a model on this machine came from, in words; "" for one that was not pulled."""
     record = _record(name)
-    return record and ("the hub" if record["source"] == "hub" else "PyPI")
+    return {"hub": "the hub", "pypi": "PyPI"}[record["source"]] if record else ""
 
 
 def pull(name: str, source: Source, say: Callable[[str], None], update: Callable[[str, int, int], None]) -> Path:
