@@ -329,9 +329,10 @@ def test_the_command_says_what_it_does_and_what_is_kept(wheels, capsys, monkeypa
 def test_the_list_says_which_are_here(tmp_path, monkeypatch, capsys):
     from demur.cli.main import main
 
+    monkeypatch.setattr("demur.cli.show.console.width", 140)
     monkeypatch.setenv("DEMUR_CACHE", str(tmp_path))
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "qwen2.5-coder-0.5b.json").write_text('{"source": "hub", "revision": "abc"}')
     assert main(["models"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "yes, from the" in said and "no (1.1 GB)" in said and "demur models pull NAME" in said
+    assert "yes, from the hub" in said and "no (1.1 GB)" in said and "demur models pull NAME" in said
