@@ -32,9 +32,11 @@ def models(context: typer.Context) -> None:
         elif source := here(name):
             there = f"yes, from {source}"
         else:
-            there = f"no: demur models pull {name} ({size(NAMED[name].bytes)})"
+            there = f"no ({size(NAMED[name].bytes)})"
         table.add_row(name, text, there)
     console.print(table)
+    if not all(map(here, NAMED)):
+        console.print("Fetch one with demur models pull NAME.")
     console.print(f"Any Hugging Face chat model, by folder or hub id, of the families: {', '.join(FAMILIES)}.")
     console.print(f"Any .gguf file of the architectures: {', '.join(ARCHITECTURES)}.")
 
