@@ -56,7 +56,7 @@ def check_room(folder: Path, room: int, what: str) -> None:
         raise _full(folder, room, what)
 
 
-def size(n: float) -> str:
+def size(n: int) -> str:
     """Bytes in words: 491 MB, 3.6 GB."""
     return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
 
