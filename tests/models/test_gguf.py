@@ -263,6 +263,19 @@ def test_without_room_the_room_needed_is_said_and_nothing_is_begun(tmp_path, cac
     assert not [p for p in cache.glob("*") if p.is_dir()]
 
 
+def test_a_disk_that_fills_while_the_tokenizer_is_written_is_out_of_room(tmp_path, cache, monkeypatch):
+    from transformers import PreTrainedTokenizerFast
+
+    def full(*given):
+        raise Exception("No space left on device (os error 28)")
+
+    path = gguf_files.write(tmp_path / "x.gguf", "qwen2", gguf_files.model("qwen2"))
+    monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", full)
+    with pytest.raises(OutOfRoom, match="no room for the model of x.gguf"):
+        load(path)
+    assert not [p for p in cache.glob("*") if p.is_dir()]
+
+
 def test_what_a_killed_conversion_left_is_removed_and_not_used(tmp_path, cache):
     path = gguf_files.write(tmp_path / "x.gguf", "qwen2", gguf_files.model("qwen2"))
     digest = kept.sha256(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ def write_tokenizer(file: GGUFFile, folder: Path, length: int) -> None:
     """
     tokenizer = _tokenizer(file)
     tokenizer.model_max_length = length
-    tokenizer.save_pretrained(folder)
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError:
+        raise
+    except Exception as error:  # what tokenizers raises for a disk that is full is no OSError
+        raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error)) from error
     # transformers' classes add their own usual special tokens to a vocabulary that lacks them, beyond its embedding.
     path = folder / "tokenizer.json"
     stated = json.loads(path.read_text(encoding="utf-8"))
