@@ -155,6 +155,7 @@ def sentencepiece(**more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.filterwarnings("ignore:the chat template of .* puts no token behind")
 @pytest.mark.parametrize("prefix", [True, False])
 def test_a_sentencepiece_tokenizer_begins_with_bos_and_puts_a_space_where_the_file_says_so(prefix, tmp_path):
     more = sentencepiece(**{"tokenizer.ggml.add_space_prefix": prefix})
