@@ -1,6 +1,7 @@
 """`demur features` and `demur sae` from end to end on a tiny model."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,34 @@ def test_latents_can_be_named(demur, refuses, model, sae, tmp_path):
         assert said.status == 0, said
     for name, message in (("1.post", "SITE/INDEX"), ("1.post/48", "latents 0 to 47"), ("2.post/1", "1.post")):
         assert message in refuses("features", "pick", model, name, "--sae", sae)
+
+
+def test_an_sae_of_a_model_with_another_name_is_taken_when_told(demur, refuses, model, sae, tmp_path):
+    config = json.loads((sae / "cfg.json").read_text())
+    config["metadata"]["model_name"] = "acme/another"
+    (sae / "cfg.json").write_text(json.dumps(config))
+    path = tmp_path / "one.json"
+    pick = ("features", "pick", model, "1.post/7", "--sae", sae, "--dtype", "fp32", "--out", path)
+    assert "was trained on acme/another" in refuses(*pick) and "--other-model" in refuses(*pick)
+    assert demur(*pick, "--other-model").status == 0
+    find = ("features", "find", model, "--sae", sae, "--dtype", "fp32", "--method", "contrast", "--n", 4, "--k", 1,
+            "--out", path)  # fmt: skip
+    assert "--other-model" in refuses(*find)
+    said = demur(*find, "--other-model")
+    assert said.status == 0, said
+
+
+def test_what_is_named_is_read_before_the_model_is_loaded(refuses, sae, direction, tmp_path, monkeypatch):
+    monkeypatch.setattr("demur.cli.features.opened", None)
+    find, pick = ("features", "find", "m"), ("features", "pick", "m")
+    assert "no folder nowhere" in refuses(*find, "--sae", "nowhere")
+    assert "no folder nowhere" in refuses(*pick, "1.post/3", "--sae", "nowhere")
+    assert "write SITE/INDEX" in refuses(*pick, "1.post", "--sae", sae)
+    assert "no direction at none.safetensors" in refuses(*find, "--sae", sae, "--direction", "none.safetensors")
+    assert "is a folder; give a file in it" in refuses(*find, "--sae", sae, "--out", tmp_path)
+    (tmp_path / "file").write_text("")
+    assert "file is a file" in refuses(*pick, "1.post/3", "--sae", sae, "--out", tmp_path / "file" / "x.json")
+    assert "file is a file" in refuses("features", "verify", "m", "f.json", "--out", tmp_path / "file")
 
 
 def test_a_relative_clamp_needs_the_streams_norms(refuses, model, found, tmp_path):
@@ -132,17 +161,20 @@ def test_verify_proves_a_planted_latent_and_writes_its_figures(demur, planted, p
     assert f"Report: {out / 'report.html'}" in said.out
 
 
-def test_an_sae_is_trained_checked_and_converted(demur, model, tmp_path):
+def test_an_sae_is_trained_checked_and_converted(demur, model, weights, tmp_path):
     pytest.importorskip("sae_lens")
     text = tmp_path / "text.txt"
     text.write_text("How do I bake bread? Write a short poem. What is the capital of France? " * 200)
     said = demur("sae", "train", model, "--site", "1.post", "--out", tmp_path / "saes", "--text", text, "--d-sae", 48,
                  "--k", 4, "--tokens", 2048, "--batch", 64, "--dtype", "fp32")  # fmt: skip
     assert said.status == 0, said
-    assert "Training on 2,048 tokens will take about 1 min here" in said.out
+    assert re.search(
+        r"2,048 of [\d,]+ tokens are read: about \d+ s here. Training on 2,048 tokens: about \d+ s\.", said.out
+    )
     assert said.phases[1:] == ["collecting activations", "training 1.post"] and said.err == ""
     folder = tmp_path / "saes" / "1.post"
     assert (load_sae(folder).kind, load_sae(folder).d_sae) == ("jumprelu", 48)
+    assert load_sae(folder).metadata["demur_weights"] == weights
     said = demur("sae", "check", model, folder, "--text", text, "--chats", "", "--scored", 200, "--dtype", "fp32",
                  "--out", tmp_path / "card")  # fmt: skip
     assert said.status == 0, said
@@ -170,6 +202,10 @@ def test_what_an_sae_needs_is_checked_before_anything_is_computed(refuses, demur
     assert "no text file at none.txt" in refuses(*train, "--site", "1.post", "--text", "none.txt")
     line = refuses(*train, "--site", "1.post", "--chats", "plane")
     assert "Did you mean 'plain'?" in line
+    assert "there is nothing to read" in refuses(*train, "--site", "1.post")
+    (tmp_path / "file").write_text("")
+    taken = ("sae", "train", model, "--out", tmp_path / "file", "--site", "1.post", "--chats", "plain")
+    assert "file is a file; give a folder" in refuses(*taken)
     monkeypatch.setattr("demur.cli.sae.find_spec", lambda _: None)
     said = demur(*train, "--site", "1.post", "--chats", "plain")
     assert said.status == 1

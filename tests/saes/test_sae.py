@@ -125,9 +125,49 @@ def test_an_sae_of_another_width_depth_or_model_is_refused_in_one_line(sae):
         check_model(made, "smollm2", d_model=576, n_layers=30)
     with pytest.raises(BadFile, match=r"stands at 5.post; gemma-2-2b has layers 0 to 4"):
         check_model(made, "gemma-2-2b", d_model=8, n_layers=5)
-    with pytest.raises(BadFile, match=r"was trained on gemma-2-2b, not gemma-2b: give an SAE of gemma-2b, or other_"):
+    with pytest.raises(
+        BadFile, match=r"was trained on gemma-2-2b, not gemma-2b: give an SAE of gemma-2b; or, if .*--other-model"
+    ):
         check_model(made, "gemma-2b", d_model=8, n_layers=6)
     check_model(made, "my-finetune", d_model=8, n_layers=6, other_model=True)
+
+
+@pytest.mark.parametrize(
+    ("trained", "name"),
+    [
+        ("acme/tiny-chat", "/cache/hub/models--acme--tiny-chat/snapshots/299a8560"),
+        ("acme/tiny-chat", "models--acme--tiny-chat/snapshots/299a8560b1c2d3e4f5a6978899aabbccddeeff00/"),
+        ("/home/one/.cache/models--acme--tiny-chat/snapshots/299a8560", "acme/tiny-chat"),
+        ("acme/tiny-chat", "models/Tiny_Chat/"),
+        ("acme/tiny-chat", "runs/tiny-chat/checkpoint-500"),
+        ("acme/tiny-chat", "gguf/tiny-chat.Q4_K_M.gguf"),
+        ("acme/tiny-chat", "other/tiny-chat-bnb-4bit"),
+        ("acme\\tiny-chat", "tiny-chat-bf16"),
+    ],
+)
+def test_a_copy_of_the_saes_own_model_is_known_by_any_of_its_names(sae, trained, name):
+    check_model(sae(metadata={"model_name": trained}), name, d_model=8, n_layers=6)
+
+
+@pytest.mark.parametrize(
+    "name", ["acme/tiny-chat-2", "tiny-chat/sft", "models--acme--other/snapshots/299a8560", "chat"]
+)
+def test_another_model_is_refused_whatever_folder_it_lies_in(sae, name):
+    with pytest.raises(BadFile, match="was trained on acme/tiny-chat"):
+        check_model(sae(metadata={"model_name": "acme/tiny-chat"}), name, d_model=8, n_layers=6)
+
+
+def test_a_link_goes_by_the_name_of_what_it_leads_to(sae, tmp_path):
+    (tmp_path / "models--acme--tiny-chat" / "snapshots" / "299a8560").mkdir(parents=True)
+    (tmp_path / "mine").symlink_to(tmp_path / "models--acme--tiny-chat" / "snapshots" / "299a8560")
+    check_model(sae(metadata={"model_name": "acme/tiny-chat"}), str(tmp_path / "mine"), d_model=8, n_layers=6)
+
+
+def test_an_sae_trained_on_these_very_weights_fits_whatever_the_folder_is_called(sae):
+    made = sae(metadata={"model_name": "acme/tiny-chat", "demur_weights": "ab12"})
+    check_model(made, "my-copy", d_model=8, n_layers=6, weights="ab12")
+    with pytest.raises(BadFile, match="was trained on acme/tiny-chat, not my-copy"):
+        check_model(made, "my-copy", d_model=8, n_layers=6, weights="cd34")
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])

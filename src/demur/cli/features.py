@@ -18,7 +18,7 @@ app = typer.Typer(help="SAE latents that cause refusal: find, prove, look at the
 
 OF_METHOD = "What some methods read"
 FeatureFile = Annotated[Path, typer.Argument(help="A feature set, from `demur features find` or `pick`.")]
-SetOut = Annotated[Path, typer.Option(help="Where to write the feature set (JSON).")]
+SetOut = Annotated[Path, typer.Option(callback=options.new_file, help="Where to write the feature set (JSON).")]
 
 
 @app.command("find")
@@ -29,6 +29,7 @@ def find(
         str, typer.Option(help="How latents are found.", **one_of(METHODS, "way of finding features"))
     ] = "attribution",
     sae: options.Saes = [],  # noqa: B006
+    other_model: options.OtherModel = False,
     k: Annotated[int | None, typer.Option(min=1, help="Latents to keep. Default: 20; one-prompt: 1.")] = None,
     direction: options.Toward = None,
     n: Annotated[
@@ -61,13 +62,15 @@ def find(
     prompts = options.own_prompts(harmful, harmless)
     from demur.fitting.find_features import FindConfig, find_features, saes_for
     from demur.fitting.finders import finder
-    from demur.saes import save_features
+    from demur.saes import load_sae, save_features
 
     config = FindConfig(k, n, per_site, value)
     kept = config.settled(method, direction).k or 0
+    given = [load_sae(name) for name in sae]  # what cannot be read is found before a model is loaded
     with progress() as update:
         engine = opened(model, loading, update)
-        found = find_features(engine, saes_for(engine, sae), method, config, direction, prompts, update)
+        saes = saes_for(engine, given, other_model)
+        found = find_features(engine, saes, method, config, direction, prompts, update)
     save_features(found, out)
     say(f"{finder(method).scores}:")
     for feature in found.features:
@@ -86,16 +89,20 @@ def pick(
     model: options.Model,
     latents: Annotated[list[str], typer.Argument(help="SITE/INDEX, as 19.post/4068; several may be given.")],
     sae: options.Saes = [],  # noqa: B006
+    other_model: options.OtherModel = False,
     out: SetOut = Path("features.json"),
     loading: options.Loading = options.AS_IS,
 ) -> None:
     """Make a feature set of latents that you name, to steer, show or prove them."""
     from demur.fitting import find_features
-    from demur.saes import save_features
+    from demur.saes import load_sae, save_features
 
+    for name in latents:
+        find_features.latent(name)
+    given = [load_sae(name) for name in sae]
     with progress() as update:
         engine = opened(model, loading, update)
-        found = find_features.pick(engine, find_features.saes_for(engine, sae), latents)
+        found = find_features.pick(engine, find_features.saes_for(engine, given, other_model), latents)
     save_features(found, out)
     say(f"Wrote {out}: {len(found.features)} latents. Steer: --steer clamp:{out}:0.3r, or suppress:{out}")
 
@@ -105,9 +112,9 @@ def pick(
 def verify(
     model: options.Model,
     features: FeatureFile,
-    out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path(
-        "runs/verify"
-    ),
+    out: Annotated[
+        Path, typer.Option(callback=options.new_folder, help="A folder for journal, results.json and report.html.")
+    ] = Path("runs/verify"),
     direction: options.Toward = None,
     n: Annotated[int, typer.Option(min=4, help="Held-out requests of each kind.")] = 60,
     randoms: Annotated[int, typer.Option(min=1, help="Matched random sets; the protocol asks for 20.")] = 20,
@@ -148,10 +155,13 @@ def show(
     n: Annotated[int, typer.Option(min=4, help="Built-in fitting prompts of each kind to read.")] = 60,
     begin: Annotated[str | None, typer.Option(help="What each window of text begins with, as in `demur sae`.")] = None,
     direction: Annotated[
-        Path | None, typer.Option(help="A direction's file, to compare the latents' decoder rows with.")
+        Path | None,
+        typer.Option(
+            callback=options.direction_file, help="A direction's file, to compare the latents' decoder rows with."
+        ),
     ] = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="Latents to show.")] = 10,
-    out: Annotated[Path | None, typer.Option(help="Where to write a page (HTML).")] = None,
+    out: Annotated[Path | None, typer.Option(callback=options.new_file, help="Where to write a page (HTML).")] = None,
     loading: options.Loading = options.AS_IS,
 ) -> None:
     """Look at latents: where they are most active, what they write, how often, how near to refusal."""
@@ -161,6 +171,7 @@ def show(
     from demur.saes import load_features
 
     load_features(features)
+    options.check_texts(text)
     config = LookConfig(tuple(text), n, most, begin and begin.replace("\\n", "\n"), direction)
     with progress() as update:
         engine = opened(model, loading, update)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from demur.cli.choices import Dtype, Thinking, attack_names, one_of
+from demur.errors import BadFile
 
 if TYPE_CHECKING:
     from demur.prompts.sets import PromptSets
@@ -28,10 +29,51 @@ STEER = (
 )
 """What --steer takes. No brackets: the help would read them as markup."""
 
+
+def new_file(path: Path | None) -> Path | None:
+    """A callback of options that name a file to write: BadFile at once where none could be written."""
+    return _place(path, folder=False)
+
+
+def new_folder(path: Path | None) -> Path | None:
+    """A callback of options that name a folder to write in."""
+    return _place(path, folder=True)
+
+
+def _place(path: Path | None, folder: bool) -> Path | None:
+    from demur.runs.writing import check_place
+
+    if path is not None:
+        check_place(path, folder)
+    return path
+
+
+def direction_file(path: Path | None) -> Path | None:
+    """A callback of options that name a direction's file: it is read before any model is loaded."""
+    from demur.directions.anything import load_direction
+
+    if path is not None:
+        load_direction(path)
+    return path
+
+
 Model = Annotated[str, typer.Argument(help="A name (see `demur models`), a folder or a hub id.")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Length of an answer at most.")]
-Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
-Saes = Annotated[list[str], typer.Option("--sae", help="A folder or bundled name; repeat. Default: the bundled ones.")]
+Toward = Annotated[
+    Path | None,
+    typer.Option("--direction", callback=direction_file, help="The refusal direction's file; fitted when left out."),
+]
+Saes = Annotated[
+    list[str],
+    typer.Option(
+        "--sae",
+        help="A folder, a bundled name, a hub id, SAELens' RELEASE/ID or Neuronpedia's MODEL/SOURCE; repeat. Default: "
+        "the bundled ones.",
+    ),
+]
+OtherModel = Annotated[
+    bool, typer.Option("--other-model", help="The SAE was trained on a model that this one is a copy of or made from.")
+]
 Steer = Annotated[str, typer.Option(help=STEER)]
 Attacks = Annotated[str, typer.Option(callback=attack_names, metavar="A,B", help="Attack families, with commas.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the long table of outcomes too.")]
@@ -149,6 +191,13 @@ def loads(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {**hints, **options}
     del run.__annotations__["loading"]
     return run
+
+
+def check_texts(paths: list[Path]) -> None:
+    """BadFile for a text file that is not there."""
+    for path in paths:
+        if not path.is_file():
+            raise BadFile(f"no text file at {path}; give a UTF-8 file.")
 
 
 def own_prompts(harmful: str | None, harmless: str | None, borderline: str | None = None) -> PromptSets | None:

@@ -32,6 +32,13 @@ def say(text: str) -> None:
     console.print(seen(text), soft_wrap=True)
 
 
+def about(seconds: float) -> str:
+    """A time to come, as it is known: `about 40 s`, `about 12 min`, `about 3.5 h`."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 def told(origin: Mapping[str, Any]) -> dict[str, Any]:
     """An artifact's origin for people: the prompts that it was fitted on by name, without their texts."""
     made: dict[str, Any] = {key: told(value) if isinstance(value, Mapping) else value for key, value in origin.items()}

@@ -12,9 +12,10 @@ from rich.table import Table
 from demur.cli import options
 from demur.cli.choices import SaeKind, one_of, parts
 from demur.cli.progress import opened, progress
-from demur.cli.results import say
+from demur.cli.results import about, say
 from demur.cli.show import console, seen
-from demur.errors import BadFile, MissingExtra
+from demur.errors import InputError, MissingExtra
+from demur.types import Use
 
 app = typer.Typer(help="Sparse autoencoders: train, check, convert.", no_args_is_help=True)
 
@@ -42,7 +43,10 @@ Begin = Annotated[
 def train(
     model: options.Model,
     site: Annotated[list[str], typer.Option(metavar="LAYER.POINT", help="Where, as 19.post; repeat for several.")],
-    out: Annotated[Path, typer.Option(help="A folder; each SAE gets a folder of its site's name in it.")],
+    out: Annotated[
+        Path,
+        typer.Option(callback=options.new_folder, help="A folder; each SAE gets a folder of its site's name in it."),
+    ],
     text: Texts = [],  # noqa: B006
     chats: Chats = "",
     begin: Begin = None,
@@ -61,31 +65,47 @@ def train(
     ] = 0,
     loading: options.Loading = options.AS_IS,
 ) -> None:
-    """Collect a model's activations on text and chats, and train an SAE at each site. Broken off, it goes on."""
+    """Collect a model's activations on text and chats, and train an SAE at each site (with sae-lens: extra `train`).
+
+    It says how long that will take before it begins. Broken off, it goes on.
+    """
     if find_spec("sae_lens") is None:
         raise MissingExtra("training an SAE needs sae-lens; install it with: pip install 'demur[train]'.")
-    _check_readable(text, chats)
+    sets = _readable(text, chats, "fit")
     import random
 
     from demur.interventions import parse_site
-    from demur.sae_training.data import collect, passages
+    from demur.sae_training.data import ANSWER, collect, expected_reading, passages
     from demur.sae_training.train import Training, expected_seconds, train_sae
+    from demur.saes.sae import WEIGHTS
 
+    if not text and not sets:
+        raise InputError("there is nothing to read; name text files with --text, prompt sets with --chats, or both.")
     sites = list(dict.fromkeys(map(parse_site, site)))
     training = Training(kind=kind.value, d_sae=d_sae, k=k, tokens=tokens, batch=batch, lr=lr, seed=seed)
     kept = f"activations and checkpoints are kept in {out}; run the same command again and it goes on."
     with progress() as update:
         engine = opened(model, loading, update)
         engine.check_sites(sites)
-    minutes = len(sites) * expected_seconds(engine.d_model, training) / 60
-    say(f"Training on {tokens:,} tokens will take about {max(1, round(minutes))} min here, after they are read.")
+    training_takes = len(sites) * expected_seconds(engine.d_model, training)
+    if asked := sum(sets.values()):
+        say(f"First {asked:,} chats are answered, {ANSWER} tokens each at most.")
     with progress(kept) as update:
-        read = passages(engine, text, parts(chats), "fit", update, begin=_unescaped(begin))
+        read = passages(engine, text, list(sets), "fit", update, begin=_unescaped(begin))
         rows = [row for part in read.values() for row in part]
         random.Random(0).shuffle(rows)
+        there = sum(len(row.tokens) - 1 for row in rows)
+        reading_takes = expected_reading(engine, rows, sites, tokens)
+    again = f"; training goes through them {tokens / there:.1f} times" if there < tokens else ""
+    say(
+        f"{min(there, tokens):,} of {there:,} tokens are read: {about(reading_takes)} here{again}. Training on "
+        f"{tokens:,} tokens: {about(training_takes)}{f' for {len(sites)} sites' if len(sites) > 1 else ''}."
+    )
+    with progress(kept) as update:
         stored = collect(engine, rows, sites, out / "activations", tokens, update)
         made = [train_sae(stored, place, training, out / str(place), model,
-                          lambda done, total, place=place: update(f"training {place}", done, total))
+                          lambda done, total, place=place: update(f"training {place}", done, total),
+                          {WEIGHTS: engine.fingerprint.weights})
                 for place in sites]  # fmt: skip
     for place, sae in zip(sites, made, strict=True):
         say(f"Wrote {out / str(place)}: {sae.kind}, {sae.d_sae} latents, sha256 {sae.sha256[:12]}.")
@@ -96,17 +116,19 @@ def train(
 @options.loads
 def check(
     model: options.Model,
-    sae: Annotated[list[str], typer.Argument(help="Folders, hub ids, or names of bundled SAEs.")],
+    sae: Annotated[list[str], typer.Argument(help="Folders, hub ids, or names, as --sae of `demur features find`.")],
     text: Texts = [],  # noqa: B006
     chats: Chats = "plain,harmful",
     begin: Begin = None,
     scored: Annotated[int, typer.Option(min=100, help="Tokens of each set whose cross-entropy is taken.")] = 20_000,
-    out: Annotated[Path | None, typer.Option(help="A folder for results.json.")] = None,
-    other_model: Annotated[bool, typer.Option("--other-model", help="The SAE was trained on another model.")] = False,
+    out: Annotated[Path | None, typer.Option(callback=options.new_folder, help="A folder for results.json.")] = None,
+    other_model: options.OtherModel = False,
     loading: options.Loading = options.AS_IS,
 ) -> None:
     """The quality card: L0, variance explained, cross-entropy recovered, dead latents, on held-out text and chats."""
-    _check_readable(text, chats)
+    named = list(_readable(text, chats, "test"))
+    if not text and not named:
+        raise InputError("there is nothing to read; name text files with --text, prompt sets with --chats, or both.")
     import time
 
     from demur.runs import write_results
@@ -118,7 +140,7 @@ def check(
     saes = [load_sae(name) for name in sae]
     with progress() as update:
         engine = opened(model, loading, update)
-        sets = passages(engine, text, parts(chats), "test", update, begin=_unescaped(begin))
+        sets = passages(engine, text, named, "test", update, begin=_unescaped(begin))
         cards = quality(engine, saes, sets, scored=scored, progress=update, other_model=other_model)
     table = Table()
     for name in ("SAE", "set", "tokens", "L0", "variance explained", "CE recovered", "CE clean", "spliced", "mean"):
@@ -142,8 +164,8 @@ def check(
 
 @app.command("convert")
 def convert(
-    sae: Annotated[str, typer.Argument(help="A folder or hub id in any known format.")],
-    out: Annotated[Path, typer.Argument(help="A folder to write.")],
+    sae: Annotated[str, typer.Argument(help="A folder, hub id or name, as --sae of `demur features find`.")],
+    out: Annotated[Path, typer.Argument(callback=options.new_folder, help="A folder to write.")],
     subfolder: Annotated[str, typer.Option(help="The SAE's folder in the repository.")] = "",
     bf16: Annotated[bool, typer.Option("--bf16", help="Store in half the space.")] = False,
 ) -> None:
@@ -157,15 +179,12 @@ def convert(
     say(f"Wrote {out}: {found.kind}, {found.d_sae} latents at {found.site}, sha256 {found.sha256[:12]}.")
 
 
-def _check_readable(texts: list[Path], chats: str) -> None:
-    """BadFile or UnknownName for texts and prompt sets that are not there, before any work."""
+def _readable(texts: list[Path], chats: str, use: Use) -> dict[str, int]:
+    """The prompt sets with their numbers of prompts. BadFile or UnknownName for what is not there, before any work."""
     from demur.prompts.load import load
 
-    for path in texts:
-        if not path.is_file():
-            raise BadFile(f"no text file at {path}; give a UTF-8 file.")
-    for name in parts(chats):
-        load(name)
+    options.check_texts(texts)
+    return {name: len(load(name, use)) for name in parts(chats)}
 
 
 def _unescaped(text: str | None) -> str | None:

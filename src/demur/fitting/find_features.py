@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -54,46 +55,52 @@ class FindConfig:
 
 
 def saes_for(
-    engine: WhiteBoxEngine, names: Sequence[str | os.PathLike[str]] = (), other_model: bool = False
+    engine: WhiteBoxEngine, saes: Sequence[SAE | str | os.PathLike[str]] = (), other_model: bool = False
 ) -> dict[Site, SAE]:
-    """SAEs by site: the named ones, else those bundled with the model. InputError when there are none, BadFile for one
-    of another model."""
-    chosen = list(names) or list(bundled_saes(engine.name))
+    """SAEs by site: the given or named ones, else those bundled with the model. InputError when there are none,
+    BadFile for one of another model, unless `other_model` says that it may be (`check_model`)."""
+    chosen = list(saes) or list(bundled_saes(engine.name))
     if not chosen:
         late = Site(engine.n_layers * 2 // 3, "post")
         raise InputError(
             f"demur ships no SAE of {engine.name}; name one with --sae, or train it: demur sae train {engine.name} "
             f"--site {late} --out saes --chats harmful,plain,borderline (better with a lot of --text FILE too)."
         )
-    saes: dict[Site, SAE] = {}
-    for name in chosen:
-        sae = load_sae(name if isinstance(name, str) else Path(name))
-        check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model)
-        if sae.site in saes:
-            raise InputError(f"{name} and {saes[sae.site].source} both stand at {sae.site}; give one SAE a site.")
-        saes[sae.site] = sae
-    return saes
+    found: dict[Site, SAE] = {}
+    for one in chosen:
+        sae = one if isinstance(one, SAE) else load_sae(one if isinstance(one, str) else Path(one))
+        check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model, engine.fingerprint.weights)
+        if sae.site in found:
+            raise InputError(
+                f"{sae.source} and {found[sae.site].source} both stand at {sae.site}; give one SAE a site."
+            )
+        found[sae.site] = sae
+    return found
 
 
 def find_features(
     engine: WhiteBoxEngine,
-    saes: Mapping[Site, SAE] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    saes: Mapping[Site, SAE] | str | os.PathLike[str] | Sequence[SAE | str | os.PathLike[str]] = (),
     method: str = "attribution",
     config: FindConfig | None = None,
     direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
+    *,
+    other_model: bool = False,
 ) -> FeatureSet:
     """Latents that cause refusal, found on fitting prompts (one-prompt tries its candidates on validation ones).
 
-    saes: SAEs by site, or folders and names of one or several; (): those bundled with the model. direction: a value or
-    a file, for attribution and cosine; fitted when left out. prompts: the user's own; built-in ones when left out.
+    saes: SAEs by site, or folders and names (`load_sae`) of one or several; (): those bundled with the model.
+    direction: a value or a file, for attribution and cosine; fitted when left out. prompts: the user's own; built-in
+    ones when left out. other_model: take named SAEs of a model with another name, which this one is a copy of or made
+    from.
     origin["norms"] of the set are the streams' (`norms_of`), of which a clamp of 1r is made.
     """
     how = (config or FindConfig()).settled(method, direction)
     given = None if direction is None else given_direction(engine, direction)
     saes = [saes] if isinstance(saes, (str, os.PathLike)) else saes
-    here = dict(saes) if isinstance(saes, Mapping) else saes_for(engine, saes)
+    here = dict(saes) if isinstance(saes, Mapping) else saes_for(engine, saes, other_model)
     assert how.k is not None and how.value is not None
     prompts = builtin_sets() if prompts is None else prompts
     search = Search(engine, here, how.k, how.n, how.per_site or None, how.value, given, prompts, progress)
@@ -108,15 +115,21 @@ def pick(engine: WhiteBoxEngine, saes: Mapping[Site, SAE], names: Sequence[str])
     """The named latents, SITE/INDEX each, as 19.post/4068. BadSpec for one that is not there."""
     chosen = []
     for name in names:
-        where, _, index = name.partition("/")
-        if not index.isdecimal():
-            raise BadSpec(f"{name!r} is no latent; write SITE/INDEX, as 19.post/4068.")
-        site = parse_site(where)
+        site, index = latent(name)
         if site not in saes:
-            raise unknown("site with an SAE", where, [str(known) for known in saes], "Or name another SAE with --sae.")
-        if int(index) >= saes[site].d_sae:
+            known = [str(place) for place in saes]
+            raise unknown("site with an SAE", str(site), known, "Or name another SAE with --sae.")
+        if index >= saes[site].d_sae:
             raise BadSpec(f"{name!r}: the SAE at {site} has latents 0 to {saes[site].d_sae - 1}.")
-        chosen.append(Feature(site, int(index)))
+        chosen.append(Feature(site, index))
     here = {feature.site: saes[feature.site] for feature in chosen}
     found = FeatureSet(tuple(dict.fromkeys(chosen)), hashes(here), origin_of("picked", engine, [], here))
     return replace(found, origin={**found.origin, "norms": norms_of(engine, found)})
+
+
+def latent(name: str) -> tuple[Site, int]:
+    """The site and the index of SITE/INDEX, as 19.post/4068. BadSpec for anything else."""
+    where, _, index = name.partition("/")
+    if not re.fullmatch("[0-9]{1,9}", index):
+        raise BadSpec(f"{name!r} is no latent; write SITE/INDEX, as 19.post/4068.")
+    return parse_site(where), int(index)

@@ -37,6 +37,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_place(path: str | Path, folder: bool = False) -> None:
+    """BadFile unless a file could be written to `path` (folder: files into it), before there is anything to write."""
+    path = Path(path)
+    above = path.absolute() if folder else path.absolute().parent
+    try:
+        if path.exists() and path.is_dir() != folder:
+            raise BadFile(f"{path} is a {'file; give a folder' if folder else 'folder; give a file in it'}.")
+        there = next(place for place in (above, *above.parents) if place.exists())
+    except OSError as error:
+        raise BadFile(f"cannot write {path}: {error.strerror or error}; choose another name.") from error
+    if not there.is_dir():
+        raise BadFile(f"cannot write {path}: {there} is a file; choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadFile(f"cannot write {path}: {there} is read-only; choose a folder you may write.")
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Write `text` as UTF-8, atomically. A lone surrogate is written as its \\udXXX escape."""
     with atomic(path) as temporary:

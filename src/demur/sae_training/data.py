@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from demur.types import Conversation, Decoding, Site, Use
 
 ANSWER = 48
 """New tokens of each chat's answer."""
+TIMED = 24
+"""Passages that are read to say how long reading will take."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,6 +70,17 @@ def chats(engine: WhiteBoxEngine, conversations: Sequence[Conversation], progres
         if progress is not None:
             progress("answering chats", min(start + size, len(conversations)), len(conversations))
     return found
+
+
+def expected_reading(engine: WhiteBoxEngine, rows: Sequence[Row], sites: Sequence[Site], tokens: int) -> float:
+    """About how many seconds `collect` will take, by a first batch that is read and timed."""
+    some = rows[:TIMED]
+    started = time.perf_counter()
+    for _ in engine.read(some, sorted(set(sites))):
+        pass
+    seconds = time.perf_counter() - started
+    read, there = (sum(len(row.tokens) - 1 for row in part) for part in (some, rows))
+    return seconds / max(1, read) * min(tokens, there)
 
 
 def collect(

@@ -115,7 +115,7 @@ def quality(
     if not saes or not sets or not all(sets.values()):
         raise InputError("a quality card needs an SAE and passages of held-out text; there are none.")
     for sae in saes:
-        check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model)
+        check_model(sae, engine.name, engine.d_model, engine.n_layers, other_model, engine.fingerprint.weights)
     tallies = [{name: _Tally(sae) for name in sets} for sae in saes]
     for name, rows in sets.items():
         done = 0

@@ -1,4 +1,4 @@
-"""`load_sae`: an SAE of any known format, from a folder or the Hugging Face hub, recognised by its files."""
+"""`load_sae`: an SAE of any known format, from a folder or the Hugging Face hub, told by its files; or by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from demur.errors import BadFile, InputError
 from demur.saes import dictionary_learning, gemma_scope, llama_scope, saelens, sparsify
 from demur.saes.bundled import bundled_sae
+from demur.saes.registry import Listed, listed
 from demur.saes.sae import SAE
 
 _GEMMA_2 = ("config.json", gemma_scope.SAFETENSORS)
@@ -30,39 +31,65 @@ FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Path], SAE]]] = {
 def load_sae(
     path_or_id: str | Path, subfolder: str = "", *, scale: float | None = None, revision: str | None = None
 ) -> SAE:
-    """Read a bundled SAE by name (smollm2-refuser/19.post), the one in a folder, or in `subfolder` on the hub.
+    """Read a bundled SAE by name (smollm2-refuser/19.post), the one in a folder, or in `subfolder` on the hub; with
+    sae-lens also by SAELens' release and id (gpt2-small-res-jb/blocks.8.hook_resid_pre) and by Neuronpedia's source
+    (gemma-2-2b/20-gemmascope-res-16k), which `saes.registry` looks up.
 
     scale: for SAELens' normalize_activations 'expected_average_only_in' alone, whose files leave out what the stream
     was multiplied by in training (sqrt(d_in) / mean activation norm). revision: the hub's commit or branch.
 
     Raises BadFile when nothing there is an SAE (with what was looked for), or a file is missing or damaged;
-    UnknownName for an architecture, activation or hook that demur does not have; BadVector for wrong shapes and NaN;
-    InputError when the hub cannot be reached.
+    UnknownName for an architecture, activation or hook that demur does not have, and for an id that the registry does
+    not; BadVector for wrong shapes and NaN; InputError when the hub cannot be reached; MissingExtra for a name that
+    only sae-lens knows.
     """
     if (shipped := bundled_sae(str(path_or_id))) is not None:
         return replace(_read(shipped, scale), source=str(path_or_id))
     root = Path(path_or_id).expanduser().absolute()
     if root.is_dir():
         return _read(root / subfolder, scale)
-    if isinstance(path_or_id, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id):
-        raise BadFile(f"no folder {path_or_id}; give an SAE's folder, or a hub id as OWNER/NAME with its subfolder.")
-    return _read(_download(path_or_id, subfolder, revision) / subfolder, scale)
+    if isinstance(path_or_id, str):
+        on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) is not None
+        if on_hub and subfolder:
+            return _read(_download(path_or_id, subfolder, revision) / subfolder, scale)
+        name = f"{path_or_id}/{subfolder}" if subfolder else path_or_id
+        if not name.startswith(("/", ".", "~")) and (known := listed(name)) is not None:
+            return _read_listed(known, scale, revision)
+        if on_hub:
+            return _read(_download(path_or_id, "", revision), scale)
+    raise BadFile(
+        f"no folder {path_or_id}; give an SAE's folder, or a hub id as OWNER/NAME with its subfolder; or a name that "
+        "sae-lens' registry has: SAELens' RELEASE/ID, Neuronpedia's MODEL/SOURCE."
+    )
 
 
 @lru_cache(maxsize=4)
 def reload_sae(source: str, sha256: str) -> SAE:
-    """The SAE that stood in folder `source` when its hash was `sha256`; the last few are kept.
+    """The SAE that `source` gave when its hash was `sha256`; the last few are kept.
 
-    source: `SAE.source`, a folder or a bundled name. Raises as `load_sae`, and BadFile when another SAE stands there
-    now.
+    source: `SAE.source`, a folder or a name. Raises as `load_sae`, and BadFile when it gives another SAE now.
     """
-    sae = load_sae(source if bundled_sae(source) else Path(source))
+    sae = load_sae(source)
     if sae.sha256 != sha256:
         raise BadFile(
             f"{source} holds an SAE with sha256 {sae.sha256[:12]}..., not {sha256[:12]}...: the file changed; "
             "give the folder of the right one."
         )
     return sae
+
+
+def _read_listed(known: Listed, scale: float | None, revision: str | None) -> SAE:
+    """The registry's SAE: its files from the hub, read as the registry says; `source` is its name."""
+    folder = _download(known.repo, known.folder, revision) / known.folder
+    if known.format == "SAELens":
+        found = saelens.read(folder, known.scale if scale is None else scale, known.overrides)
+    elif scale is not None:
+        raise InputError(f"{known.name} is a {known.format} SAE, which needs no scale (got {scale}); leave it out.")
+    else:
+        found = FORMATS[known.format][1](folder)
+    said = {"model_name": known.model, "neuronpedia_id": known.neuronpedia}
+    added = {key: value for key, value in said.items() if value and not found.metadata.get(key)}
+    return replace(found, metadata={**found.metadata, **added}, source=known.name)
 
 
 def _read(folder: Path, scale: float | None) -> SAE:
@@ -104,6 +131,6 @@ def _download(repo: str, subfolder: str, revision: str | None) -> Path:
     except Exception as problem:  # the hub's own, HTTP's and the disk's errors share no base class
         line = str(problem).splitlines()[0] if str(problem) else "no message"
         raise InputError(
-            f"{repo} is no folder here and could not be had from the hub ({type(problem).__name__}: {line}); "
-            "give a local folder, or log in if the repository is gated."
+            f"{' '.join((repo, subfolder)).strip()} is no folder here and could not be had from the hub "
+            f"({type(problem).__name__}: {line}); give a local folder, or log in if the repository is gated."
         ) from problem

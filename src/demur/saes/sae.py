@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -107,11 +108,15 @@ class SAE:
         return replace(self, weights=moved, source=self.source if same else "")
 
 
-def check_model(sae: SAE, name: str, d_model: int, n_layers: int, other_model: bool = False) -> None:
+def check_model(
+    sae: SAE, name: str, d_model: int, n_layers: int, other_model: bool = False, weights: str | None = None
+) -> None:
     """BadFile unless the SAE fits a model: its stream's width, its number of blocks, and its name.
 
-    A base model and its chat model count as one name (gemma-2-2b, google/gemma-2-2b-it), as does an SAE that
-    names no model. other_model: take an SAE of a model with another name, say of the one it was fine-tuned from.
+    A base model and its chat model count as one name (gemma-2-2b, google/gemma-2-2b-it), and so do a hub id, its
+    snapshot's folder and a GGUF file of it (`names_of`); an SAE that names no model fits any. other_model: take an SAE
+    of a model with another name, say of the one it was fine-tuned from. weights: the hash of the model's fingerprint;
+    an SAE that was trained on these very weights fits whatever the model's folder is called.
     """
     what = f"the SAE {sae.source}".rstrip()
     if sae.d_in != d_model:
@@ -121,10 +126,12 @@ def check_model(sae: SAE, name: str, d_model: int, n_layers: int, other_model: b
         )
     if sae.site.layer >= n_layers:
         raise BadFile(f"{what} stands at {sae.site}; {name} has layers 0 to {n_layers - 1}: give an SAE of {name}.")
-    if sae.model and not other_model and _base(sae.model) != _base(name):
+    if not sae.model or other_model or (weights and sae.metadata.get(WEIGHTS) == weights):
+        return
+    if not names_of(sae.model) & names_of(name):
         raise BadFile(
-            f"{what} was trained on {sae.model}, not {name}: give an SAE of {name}, or other_model=True if the one "
-            "was made from the other."
+            f"{what} was trained on {sae.model}, not {name}: give an SAE of {name}; or, if {name} is a copy of that "
+            "model or was made from it, say so with --other-model (in Python: other_model=True)."
         )
 
 
@@ -139,17 +146,52 @@ def fold_scale(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]
     return {name: tensor * folds[name] if name in folds else tensor for name, tensor in weights.items()}
 
 
+def fold_centring(weights: Mapping[str, Tensor], applies_b_dec: bool) -> dict[str, Tensor]:
+    """Weights for the raw stream, from those of an SAE that was trained on the stream less its mean over dimensions
+    (TransformerLens' center_writing_weights, for models with LayerNorm). The latents are the same."""
+    mean = weights["W_enc"].mean(dim=0)
+    folded = {**weights, "W_enc": weights["W_enc"] - mean}
+    # (x - mean(x) - b_dec) W = (x - b_dec) (W - mean(W)) - sum(b_dec) mean(W)
+    shift = weights["b_dec"].sum() * mean if applies_b_dec else torch.zeros_like(mean)
+    gains = {"b_enc": 1.0, "b_gate": 1.0, "b_mag": weights["r_mag"].exp() if "r_mag" in weights else 1.0}
+    return {name: tensor - shift * gains[name] if name in gains else tensor for name, tensor in folded.items()}
+
+
 def _hashed_alike(old: torch.dtype, new: torch.dtype) -> bool:
     return old == new or (new == torch.float32 and old in (torch.bfloat16, torch.float16))
 
 
+WEIGHTS = "demur_weights"
+"""Where an SAE that demur trained says the hash of its model's weights, in `SAE.metadata`."""
 _MARKS = ("it", "pt", "instruct", "chat", "base", "hf", "meta", "small")
+_CACHED = re.compile(r"models--(?:[^/]+--)?([^/]+)")
+"""The hub's folder of a model on this machine."""
+_STORED = re.compile(r"([-_. ](gguf|gptq|awq|bnb|bf16|fp?(16|32)|[48]bit|int[48]|i?q\d(_[a-z0-9]+)*))+$|\.gguf$")
+"""How a name says in what its weights are stored."""
+_COPY = re.compile(r"[0-9a-f]{7,64}|checkpoint-\d+|final|best|model|main|latest", re.ASCII)
+"""A folder so named says nothing of its model; the folder around it does."""
+
+
+def names_of(model: str) -> set[str]:
+    """What a model goes by: its hub id, folder or file without organisation, storage, chat and base marks.
+
+    `google/gemma-2-2b-it`, `models--google--gemma-2-2b/snapshots/c5ebcd4...` and `gemma-2-2b-Q4_K_M.gguf` are all
+    `gemma-2-2b`. A link is followed too: a folder goes by its own name and by that of what it leads to.
+    """
+    model = os.path.expanduser(model)
+    return {_base(model)} | ({_base(os.path.realpath(model))} if os.path.lexists(model) else set())
 
 
 def _base(model: str) -> str:
-    """`google/gemma-2-2b-it` -> `gemma-2-2b`: organisation, chat and base marks left out."""
-    words = re.split(r"[-_ ]+", model.rsplit("/", 1)[-1].casefold())
-    return "-".join(word for word in words if word not in _MARKS)
+    path = [part for part in re.split(r"[/\\]+", model.casefold()) if part not in ("", ".")]
+    cached = [found[1] for part in path if (found := _CACHED.fullmatch(part))]
+    while len(path) > 1 and _COPY.fullmatch(path[-1]):
+        path.pop()
+    last = cached[-1] if cached else path[-1] if path else ""
+    while (bare := _STORED.sub("", last)) not in ("", last):
+        last = bare
+    words = re.split(r"[-_ ]+", last)
+    return "-".join(word for word in words if word not in _MARKS) or last
 
 
 def _check_spec(sae: SAE) -> None:

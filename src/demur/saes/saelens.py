@@ -7,7 +7,9 @@ becomes jumprelu with the threshold it learned. Sources: sae_lens/saes/*.py and 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from demur.errors import BadFile, UnknownName
 from demur.runs.writing import atomic, write_text
 from demur.saes.files import read_config, read_tensors, take, wanted
 from demur.saes.hooks import hook_name, site_of
-from demur.saes.sae import NEEDS, NORMALISATIONS, SAE, Kind, fold_scale
+from demur.saes.sae import NEEDS, NORMALISATIONS, SAE, Kind, fold_centring, fold_scale
 
 FILES = ("cfg.json", "sae_weights.safetensors")
 
@@ -41,14 +43,15 @@ _LAYOUT = "6.0.0"
 """The version written for an SAE that SAELens 6 did not make: it names the layout of cfg.json."""
 
 
-def read(folder: Path, scale: float | None = None) -> SAE:
-    """The SAE in a folder. scale: see `load_sae`.
+def read(folder: Path, scale: float | None = None, overrides: Mapping[str, Any] | None = None) -> SAE:
+    """The SAE in a folder. scale: see `load_sae`. overrides: entries of the config that replace the file's, as SAELens'
+    registry gives them for files that it knows to be wrong.
 
     Raises BadFile for a file that is missing, damaged, changed since it was written, or a transcoder; UnknownName
     for an architecture, activation or hook that demur does not have; BadVector for bad weights.
     """
     path = folder / FILES[0]
-    config = read_config(path)
+    config = {**read_config(path), **(overrides or {})}
     metadata = _metadata(config)
     kind = _kind(config, path)
     tensors, header = read_tensors(folder / FILES[1])
@@ -81,9 +84,12 @@ def read(folder: Path, scale: float | None = None) -> SAE:
     for key in ("d_in", "d_sae"):
         if config.get(key) not in (None, getattr(sae, key)):
             raise BadFile(f"{path} has {key} {config[key]}, the weights {getattr(sae, key)}; copy the whole folder.")
-    if header.get("sha256", sae.sha256) != sae.sha256:
+    if not overrides and header.get("sha256", sae.sha256) != sae.sha256:
         raise BadFile(f"{folder} does not match the sha256 it was written with: a file was changed; get it again.")
-    return sae
+    if not _is_centred(metadata, config):
+        return sae
+    told = {**metadata, "model_from_pretrained_kwargs": {}}
+    return replace(sae, weights=fold_centring(sae.weights, sae.apply_b_dec_to_input), metadata=told)
 
 
 def save_sae(sae: SAE, folder: str | Path) -> Path:
@@ -180,6 +186,16 @@ def _hook(metadata: Mapping[str, Any], config: Mapping[str, Any], path: Path) ->
     if not name:
         raise BadFile(f"{path} has no hook_name; add metadata.hook_name, such as 'blocks.12.hook_resid_post'.")
     return str(name)
+
+
+def _is_centred(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Was it trained on a stream whose mean TransformerLens takes out? It does so for models with LayerNorm alone: of
+    those that demur runs, GPT-2 and GPT-NeoX."""
+    how = metadata.get("model_from_pretrained_kwargs") or config.get("model_from_pretrained_kwargs") or {}
+    asked = isinstance(how, Mapping) and bool(how.get("center_writing_weights"))
+    return (
+        asked and re.search("gpt-?2|gpt-?neo|pythia", str(metadata.get("model_name") or ""), re.IGNORECASE) is not None
+    )
 
 
 def _is_layout_6(version: Any) -> bool:
