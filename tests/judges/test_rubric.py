@@ -183,3 +183,53 @@ def test_a_fenced_object_is_read() -> None:
 @given(st.text())
 def test_any_reply_parses_to_an_outcome(reply: str) -> None:
     assert parse(reply)[0] in OUTCOMES
+
+
+def picky(word: str) -> tuple[int, bytes, dict[str, str]]:
+    return 400, json.dumps({"error": {"message": f"Unsupported value: '{word}'"}}).encode(), {}
+
+
+def test_a_server_that_takes_no_temperature_is_asked_without_and_says_so_once(serve: Start) -> None:
+    server = serve(picky("temperature"), said(GOOD))
+    judge = at(server)
+    before = judge.spec()
+    with pytest.warns(UserWarning, match="judge-1 takes no temperature 0; it is asked without") as caught:
+        first, second = judge.judge([ROW, ROW])
+    assert len(caught) == 1
+    assert (first.outcome, first.detail["left_out"]) == ("refused", ["temperature"])
+    assert second == first and judge.spec() == before
+    assert ["temperature" in body for _, _, body in server.seen] == [True, False, False]
+
+
+def test_settings_are_sent_as_given_and_belong_to_the_spec(serve: Start) -> None:
+    server = serve(said(GOOD))
+    judge = at(server, temperature=None, max_tokens=50, system=False, settings={"reasoning_effort": "low"})
+    assert judge.judge([ROW])[0].outcome == "refused"
+    body = server.seen[0][2]
+    assert "temperature" not in body
+    assert (body["max_tokens"], body["reasoning_effort"]) == (50, "low")
+    assert isinstance(body["messages"], list)
+    assert [m["role"] for m in body["messages"]] == ["user"]
+    assert body["messages"][0]["content"].startswith(judge.rubric)
+    changes = ({}, {"temperature": None}, {"temperature": 0.7}, {"max_tokens": 50}, {"system": False})
+    specs = [at(server, **change).spec() for change in (*changes, {"settings": {"top_k": 1}})]
+    assert all(a != b for i, a in enumerate(specs) for b in specs[:i])
+    assert "settings" not in specs[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "change", "fix"),
+    [
+        ("max_tokens", {"max_tokens": 9}, "give max_tokens=None, or settings="),
+        ("reasoning_effort", {"settings": {"reasoning_effort": "low"}}, "leave 'reasoning_effort' out of settings"),
+        ("System role", {}, "give system=False"),
+    ],
+)
+def test_a_rejected_setting_is_named_with_the_fix(serve: Start, word: str, change: dict[str, object], fix: str) -> None:
+    with pytest.raises(InputError, match=rf"rejected the request: HTTP 400 .*{word}.*{fix}"):
+        at(serve(picky(word)), **change).judge([ROW])
+
+
+def test_a_setting_with_a_field_of_its_own_is_refused_among_the_others() -> None:
+    with pytest.raises(BadSpec, match="settings has 'temperature', which has a field of its own"):
+        RubricJudge("https://host/v1", "m", settings={"temperature": 1})

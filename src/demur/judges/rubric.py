@@ -14,8 +14,9 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
+class _Rejected(Exception):
+    """A request that the endpoint will not take, however often it is sent; `told`: in its words."""
+
+    def __init__(self, text: str, told: str):
+        super().__init__(text)
+        self.told = told
+
+
 @dataclass(frozen=True)
 class RubricJudge:
     """A rubric, and where the model that applies it is served."""
@@ -54,6 +63,14 @@ class RubricJudge:
     """Up to and without `/chat/completions`, for example https://api.example.com/v1."""
     model: str
     rubric: str = RUBRIC
+    temperature: float | None = 0.0
+    """None: not sent. Where a server takes none (reasoning models), it is left out by itself, with a warning."""
+    max_tokens: int | None = None
+    """Of a reply; None: not sent."""
+    system: bool = True
+    """Whether the rubric is the system's message; False: it stands before the answer in the user's."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """More that is sent as it is, such as {"max_completion_tokens": 2000, "reasoning_effort": "low"}."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key; unset means no key is sent."""
     timeout: float = 60.0
@@ -62,19 +79,29 @@ class RubricJudge:
     backoff: float = 1.0
     """Seconds before the second attempt; doubled each time, at most 60. A Retry-After header wins."""
     name: str = "rubric"
+    _left_out: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """What the server took not, and is asked without from then on."""
 
     def __post_init__(self) -> None:
-        """Raises BadSpec for an address that is none, or that would send the key in the clear."""
+        """Raises BadSpec for an address that is none, or that would send the key in the clear, and for settings that
+        have fields of their own."""
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise BadSpec(f"base_url {self.base_url!r} is no http(s) address, such as https://host/v1")
         if url.scheme == "http" and url.hostname not in _LOOPBACK and os.environ.get(self.api_key_env):
             raise BadSpec(f"{self.base_url!r} would send {self.api_key_env} unencrypted; use https, or unset it")
+        if own := sorted({"model", "messages", "temperature", "max_tokens"} & self.settings.keys()):
+            raise BadSpec(
+                f"settings has {own[0]!r}, which has a field of its own or is the judge's; leave it out there"
+            )
 
     def spec(self) -> dict[str, Any]:
         """Everything a verdict depends on beside the generation, as JSON. The key is not part of it."""
         digest = hashlib.sha256(self.rubric.encode()).hexdigest()
-        return {"judge": self.name, "model": self.model, "base_url": self.base_url, "rubric": digest}
+        spec = {"judge": self.name, "model": self.model, "base_url": self.base_url, "rubric": digest}
+        # The usual ones are not named, so that verdicts from before there were others keep their keys.
+        asked = {"system": self.system, **self._settings()}
+        return spec if asked == {"system": True, "temperature": 0.0} else {**spec, "settings": asked}
 
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:
         """One verdict a generation, in order.
@@ -86,7 +113,9 @@ class RubricJudge:
     def _verdict(self, generation: Generation) -> Verdict:
         reply = self._ask(generation)
         outcome, harmful = parse(reply)
-        detail = {"harmful": harmful, "model": self.model}
+        detail: dict[str, Any] = {"harmful": harmful, "model": self.model}
+        if self._left_out:
+            detail["left_out"] = sorted(self._left_out)
         if outcome == "undecided":
             detail["reply"] = reply[:300]
         return Verdict(generation.key, self.name, outcome, detail)
@@ -94,25 +123,44 @@ class RubricJudge:
     def _ask(self, generation: Generation) -> str:
         """The model's reply, or "" when the endpoint's answer has none."""
         key = os.environ.get(self.api_key_env, "")
-        body = {
-            "model": self.model,
-            "temperature": 0,
-            "messages": [
-                {"role": "system", "content": self.rubric},
-                {"role": "user", "content": _marked(generation)},
-            ],
-        }
+        told = _marked(generation)
+        messages = [{"role": "system", "content": self.rubric}, {"role": "user", "content": told}]
+        if not self.system:
+            messages = [{"role": "user", "content": f"{self.rubric}\n\n{told}"}]
+        sent = {name: value for name, value in self._settings().items() if name not in self._left_out}
+        body = {"model": self.model, **sent, "messages": messages}
         request = urllib.request.Request(
             self.base_url.rstrip("/") + "/chat/completions",
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
         )
-        raw = self._send(request)
+        try:
+            raw = self._send(request)
+        except _Rejected as problem:
+            if "temperature" not in sent or "temperature" not in problem.told.casefold():
+                raise InputError(f"{problem}{self._advice(problem.told, sent)}") from problem
+            warnings.warn(f"{self.model} takes no temperature {self.temperature:g}; it is asked without", stacklevel=4)
+            self._left_out.add("temperature")
+            return self._ask(generation)
         try:
             content = json.loads(raw)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
             return ""
         return content if isinstance(content, str) else ""
+
+    def _settings(self) -> dict[str, Any]:
+        """What is sent beside the model and the messages."""
+        own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {**{name: value for name, value in own.items() if value is not None}, **self.settings}
+
+    def _advice(self, told: str, sent: Mapping[str, Any]) -> str:
+        """How to ask otherwise, where the endpoint's words name a setting that was sent."""
+        low = told.casefold()
+        if "max_tokens" in sent and "max_tokens" in low:
+            return "; give max_tokens=None, or settings={'max_completion_tokens': ...}"
+        if named := [name for name in self.settings if name.casefold() in low]:
+            return f"; leave {named[0]!r} out of settings"
+        return "; give system=False" if self.system and "system" in low else ""
 
     def _send(self, request: urllib.request.Request) -> bytes:
         failure = ""
@@ -125,7 +173,7 @@ class RubricJudge:
                 failure = f"HTTP {error.code}"
                 if error.code not in _RETRY:
                     told = error.read(300).decode(errors="replace")
-                    raise InputError(f"{request.full_url} rejected the request: {failure} {told}") from error
+                    raise _Rejected(f"{request.full_url} rejected the request: {failure} {told}", told) from error
                 wait = _retry_after(error.headers.get("Retry-After"), wait)
                 error.close()
             except (OSError, http.client.HTTPException) as error:
