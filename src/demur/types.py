@@ -64,6 +64,23 @@ class Prompt:
     """Which of the protocol's four uses the prompt is reserved for, if any."""
     match: str = ""
     """For a borderline prompt: the id of the harmful prompt it mirrors."""
+    columns: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+    """What else its row in the user's file says, name and cell; it decides nothing, and comes back in exports."""
+
+    def cell(self, name: str) -> str | None:
+        """The row's cell in a column as text, whatever the name's case; else the prompt's own field of that name (kind,
+        category, topic, set, use). "" for an empty cell, None where there is no such column."""
+        for column, value in self.columns:
+            if column.casefold() == name.casefold():
+                return "" if value is None else str(value)
+        own = {
+            "kind": self.kind,
+            "category": self.category,
+            "topic": self.topic,
+            "set": self.set,
+            "use": self.use or "",
+        }
+        return own.get(name.casefold())
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,10 @@ def test_runs_export_writes_one_row_an_answer(demur, evaluated, tmp_path, name):
     }  # fmt: skip
 
 
-def test_runs_export_knows_two_endings(refuses, evaluated, tmp_path):
+def test_runs_export_knows_its_endings(refuses, evaluated, tmp_path):
     out, _ = evaluated
     line = refuses("runs", "export", pick(out), tmp_path / "table.xlsx", "--journal", out)
-    assert "cannot export to 'table.xlsx'; known endings: .json, .parquet" in line
+    assert "cannot export to 'table.xlsx'; known endings: .csv, .json, .jsonl, .parquet" in line
 
 
 def test_an_unknown_run_is_named_with_those_that_are_there(refuses, evaluated, tmp_path):

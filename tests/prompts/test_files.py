@@ -193,3 +193,44 @@ def test_what_rows_are_for_is_read_from_the_file_when_asked(tmp_path):
     path.write_text("prompt,Use\na,fit\nb,\nc,test\n")
     assert [p.use for p in read_prompts(path, uses=True)] == ["fit", None, "test"]
     assert [p.use for p in read_prompts(path)] == [None, None, None]
+
+
+def test_a_files_other_columns_are_kept_as_they_are(write):
+    path = write("mine.csv", "tone,goal,Level\nformal,hello,3\n,bye,\n")
+    first, second = read_prompts(path, "goal")
+    assert first.columns == (("tone", "formal"), ("Level", "3"))
+    assert second.columns == (("tone", ""), ("Level", ""))
+    assert (first.cell("TONE"), second.cell("level"), first.cell("kind"), first.cell("mood")) == (
+        "formal", "", "unknown", None,
+    )  # fmt: skip
+    (row,) = read_prompts(write("a.jsonl", '{"prompt": "x", "n": 1.5, "tags": ["a", {"b": null}], "none": null}\n'))
+    assert row.columns == (("n", 1.5), ("tags", '["a", {"b": null}]'), ("none", None))
+    assert row.cell("none") == ""
+
+
+def test_columns_named_id_kind_category_and_topic_are_what_they_say(write):
+    head = "ID,goal,kind,Category,topic,use\n"
+    first, second = read_prompts(write("a.csv", f"{head}q7,hello,Harmful,fraud,money,fit\nq9,bye,harmless,,,\n"))
+    assert [(p.id, p.kind, p.category, p.topic) for p in (first, second)] == [
+        ("q7", "harmful", "fraud", "money"),
+        ("q9", "plain", "", ""),
+    ]
+    assert first.columns == (("use", "fit"),) and first.use is None
+    assert read_prompts(write("b.csv", f"{head}1,x,harmful,a,b,fit\n"), "goal", uses=True)[0].columns == ()
+
+
+def test_a_column_kind_of_other_words_stays_a_column(write):
+    (row,) = read_prompts(write("a.csv", "goal,kind\nhello,question\n"))
+    assert (row.kind, row.columns, row.cell("kind")) == ("unknown", (("kind", "question"),), "question")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a,x\na,y\n", r"data row 2 \(line 3\), column 'id': 'a' stands in data row 1 \(line 2\) too"),
+        ("a,x\n ,y\n", r"data row 2 \(line 3\), column 'id': empty"),
+    ],
+)
+def test_an_id_that_is_no_id_is_refused_by_row(write, rows, said):
+    with pytest.raises(BadFile, match=said):
+        read_prompts(write("a.csv", f"id,goal\n{rows}"))

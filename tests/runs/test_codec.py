@@ -9,6 +9,7 @@ from demur.runs import codec
 from demur.types import OUTCOMES, USES, Conversation, Generation, Message, Prompt, Verdict
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+cells = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words
 prompts = st.builds(
     Prompt,
     words,
@@ -19,6 +20,7 @@ prompts = st.builds(
     words,
     st.sampled_from([None, *USES]),
     words,
+    st.lists(st.tuples(words, cells), max_size=3).map(tuple),
 )
 messages = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), st.none() | words)
 conversations = st.builds(Conversation, prompts, st.lists(messages, max_size=4).map(tuple), words, words)

@@ -1,3 +1,4 @@
+import csv
 import json
 import sys
 from dataclasses import replace
@@ -67,5 +68,45 @@ def test_parquet_without_pyarrow_names_the_extra(journal, tmp_path, monkeypatch)
 
 
 def test_an_unknown_ending_is_refused_with_those_that_are_known(journal, tmp_path):
-    with pytest.raises(BadSpec, match=r"\.json, \.parquet"):
-        export_run(journal, run_of(journal), tmp_path / "run.csv")
+    with pytest.raises(BadSpec, match=r"\.csv, \.json, \.jsonl, \.parquet"):
+        export_run(journal, run_of(journal), tmp_path / "run.xlsx")
+
+
+@pytest.fixture
+def own(tmp_path, answers):
+    """A journal whose prompts come from a file with columns of its own, one of them named as one of the export's."""
+    columns = (("tone", "formal, stiff"), ("difficulty", 3), ("answer", "as wished"))
+    asked = replace(answers[0].conversation.prompt, topic="law", columns=columns)
+    mine = replace(answers[0], conversation=replace(answers[0].conversation, prompt=asked))
+    with Journal(tmp_path / "own.db") as journal:
+        run = journal.start_run({"a": 1})
+        journal.add_generations([mine, answers[1]])
+        journal.link(run, "unsteered", "direct", [mine, answers[1]])
+        yield journal
+
+
+def test_a_users_columns_come_back_behind_the_exports_own(own, tmp_path):
+    first, second = flat_rows(own, run_of(own))
+    assert (first["tone"], first["difficulty"], first["topic"]) == ("formal, stiff", 3, "law")
+    assert first["own_answer"] == "as wished" and first["answer"] != "as wished"
+    assert (second["tone"], second["difficulty"], second["own_answer"]) == (None, None, None)
+    path = export_run(own, run_of(own), tmp_path / "run.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["tone"] for row in rows] == ["formal, stiff", ""]
+    assert rows[0]["answer"] == first["answer"] and rows[0]["messages"] == first["messages"]
+    path = export_run(own, run_of(own), tmp_path / "run.jsonl")
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [first, second]
+
+
+def test_numbers_of_a_users_columns_stay_numbers_in_parquet(own, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(export_run(own, run_of(own), tmp_path / "run.parquet"))
+    assert table.schema.field("difficulty").type == "int64"
+    assert table.to_pylist() == flat_rows(own, run_of(own))
+
+
+def test_csv_needs_no_extra_and_escapes_what_is_no_unicode(journal, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = export_run(journal, run_of(journal), tmp_path / "run.CSV")
+    assert "caf\u00e9 \\ud800" in path.read_text(encoding="utf-8")

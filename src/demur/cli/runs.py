@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from demur.cli import options
 from demur.cli.results import say
 from demur.cli.show import console, seen
 
@@ -79,12 +80,13 @@ def resume(run: str, journal: JournalPath = Path("runs/quickstart")) -> None:
 @app.command("export")
 def export(
     run: str,
-    out: Annotated[Path, typer.Argument(help="A .json or .parquet file.")],
+    out: Annotated[Path, typer.Argument(callback=options.new_file, help="A .csv, .json, .jsonl or .parquet file.")],
     journal: JournalPath = Path("runs/quickstart"),
 ) -> None:
-    """Export a run's table, one row an answer and judge."""
-    from demur.runs import export_run
+    """Export a run's table, one row an answer and judge, with the columns of your own prompt files."""
+    from demur.runs import check_format, export_run
 
+    check_format(out)
     with _open(journal) as opened:
         export_run(opened, _pick(opened, run).id, out)
     say(f"Wrote {out}.")

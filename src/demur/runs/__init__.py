@@ -1,7 +1,7 @@
 """The journal of what was run: content-addressed results, resume, export, `results.json`."""
 
 from demur.runs.codec import as_asked
-from demur.runs.export import export_run, flat_rows
+from demur.runs.export import check_format, export_run, flat_rows
 from demur.runs.journal import Journal, Row, Run
 from demur.runs.keys import batch_salt, digest, generation_key, score_key, verdict_key
 from demur.runs.results import Results, read_results, write_results
@@ -17,6 +17,7 @@ __all__ = [
     "as_asked",
     "atomic",
     "batch_salt",
+    "check_format",
     "check_place",
     "code_hash",
     "digest",

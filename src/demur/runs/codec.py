@@ -26,7 +26,7 @@ def prompt_to_json(prompt: Prompt) -> dict[str, Any]:
 
 def prompt_from_json(data: Mapping[str, Any]) -> Prompt:
     """The inverse of `prompt_to_json`."""
-    return Prompt(**data)
+    return Prompt(**{**data, "columns": tuple((name, value) for name, value in data.get("columns", ()))})
 
 
 def conversation_to_json(conversation: Conversation) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""A run as one flat table: JSON or Parquet, a line for each generation and judge."""
+"""A run as one flat table: CSV, JSON, JSON lines or Parquet, a line for each generation and judge."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,18 +13,24 @@ from demur.runs.journal import Journal
 from demur.runs.writing import atomic, write_text
 
 COLUMNS = (
-    *("run", "arm", "set", "position", "prompt", "kind", "category", "text", "attack", "messages"),
+    *("run", "arm", "set", "position", "prompt", "kind", "category", "topic", "text", "attack", "messages"),
     *("prefill", "answer", "finish", "prompt_tokens", "new_tokens", "key", "judge", "version", "outcome", "detail"),
 )
-FORMATS = (".json", ".parquet")
+"""Those of every export; behind them stand the columns of the user's own prompt files."""
+OWN = "own_"
+"""Before the name of a user's column that is one of COLUMNS too."""
+FORMATS = (".csv", ".json", ".jsonl", ".parquet")
+COUNTS = ("position", "prompt_tokens", "new_tokens")
 
 
 def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
     """The run's table. A generation without a verdict has judge and outcome None; a lost one, answer None.
 
-    A judge whose rules or band changed has a row a version: `version` is the start of its spec's digest.
+    A judge whose rules or band changed has a row a version: `version` is the start of its spec's digest. Every row has
+    the columns of the user's prompt files, None where its own file has them not.
     """
     rows = journal.rows(run)
+    own = dict.fromkeys(name for row in rows for name, _ in row.prompt.columns)
     judged = journal.verdicts_of(row.key for row in rows)
     flat = []
     for row in rows:
@@ -36,6 +44,7 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
             "prompt": row.prompt.id,
             "kind": row.prompt.kind,
             "category": row.prompt.category,
+            "topic": row.prompt.topic,
             "text": row.prompt.text,
             "attack": row.attack,
             "messages": json.dumps([[message.role, message.content] for message in messages]),
@@ -50,19 +59,49 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
             detail = json.dumps(dict(verdict.detail), sort_keys=True) if verdict else None
             judge, outcome = (verdict.judge, verdict.outcome) if verdict else (None, None)
             version = str(verdict.detail["version"]) if verdict and "version" in verdict.detail else None
-            flat.append({**about, "judge": judge, "version": version, "outcome": outcome, "detail": detail})
+            said = {"judge": judge, "version": version, "outcome": outcome, "detail": detail}
+            cells = dict(row.prompt.columns)
+            flat.append({**about, **said, **{_named(name): cells.get(name) for name in own}})
     return flat
 
 
+def _named(column: str) -> str:
+    """What a user's column is called in an export."""
+    return f"{OWN}{column}" if column in COLUMNS else column
+
+
+def check_format(path: str | Path) -> None:
+    """BadSpec for a file whose ending names no format."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise BadSpec(f"cannot export to {Path(path).name!r}; known endings: {', '.join(FORMATS)}")
+
+
 def export_run(journal: Journal, run: str, path: str | Path) -> Path:
-    """Write the run's table to `path`, by its ending: .json or .parquet (extra `parquet`)."""
+    """Write the run's table to `path`, by its ending: .csv, .json, .jsonl, or .parquet (extra `parquet`)."""
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise BadSpec(f"cannot export to {path.name!r}; known endings: {', '.join(FORMATS)}")
+    check_format(path)
     rows = flat_rows(journal, run)
-    if path.suffix == ".json":
-        return write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    return _write_parquet(rows, path)
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        return _write_parquet(rows, path)
+    if ending == ".csv":
+        return write_text(path, _csv(rows))
+    if ending == ".jsonl":
+        return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return write_text(path, json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(rows[0]) if rows else list(COLUMNS)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """A header and a line a row; what is not there is an empty cell."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, _columns(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> Path:
@@ -71,11 +110,18 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> Path:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtra("writing Parquet needs pyarrow: pip install 'demur[parquet]'") from error
-    counts = ("position", "prompt_tokens", "new_tokens")
-    schema = pa.schema([(name, pa.int64() if name in counts else pa.string()) for name in COLUMNS])
-    safe = [{name: _utf8(value) for name, value in row.items()} for row in rows]
+    types = {name: pa.int64() if name in COUNTS else pa.string() for name in COLUMNS}
+    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    for name in _columns(rows)[len(COLUMNS) :]:
+        held = {type(row[name]) for row in rows if row[name] is not None}
+        kind = float if held == {int, float} else next(iter(held)) if len(held) == 1 else str
+        if kind is int and any(abs(row[name]) >= 1 << 63 for row in rows if row[name] is not None):
+            kind = str
+        types[name] = kinds.get(kind, pa.string())
+    safe = [{name: _utf8(str(cell) if types[name] == pa.string() and cell is not None else cell)
+             for name, cell in row.items()} for row in rows]  # fmt: skip
     with atomic(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(safe, schema=schema), temporary)
+        pq.write_table(pa.Table.from_pylist(safe, schema=pa.schema(list(types.items()))), temporary)
     return path
 
 
