@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -52,6 +53,20 @@ def test_evaluating_again_generates_nothing_and_says_so(demur, evaluated, model,
     assert "Nothing was generated: every answer came from the journal." in said.out
     assert said.out.splitlines()[:-2] == text.splitlines()[:-2]
     assert read_results(out).figures == before
+
+
+def test_a_files_column_groups_what_is_printed_and_comes_back_in_the_export(demur, refuses, model, quick_judge, prompts,
+                                                                             tmp_path):  # fmt: skip
+    asked = ("evaluate", model, "--prompts", prompts, "--max-new-tokens", 4, "--dtype", "fp32", "--out", tmp_path / "o")
+    assert "no column of the prompts named 'notes'; known: category" in refuses(*asked, "--by", "notes")
+    said = demur(*asked, "--by", "note")
+    assert said.status == 0, said.err
+    assert "By note" in said.out
+    for value in "abc":
+        assert f"direct [note: {value}]" in said.out
+    assert demur("runs", "export", pick(tmp_path / "o"), tmp_path / "t.csv", "--journal", tmp_path / "o").status == 0
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["note"] for row in csv.DictReader(file)] == ["a", "b", "c"]
 
 
 def test_runs_list_names_every_run(demur, evaluated):

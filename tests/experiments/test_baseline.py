@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -63,6 +64,20 @@ def test_it_leaves_a_journal_figures_a_report_specs_the_direction_and_its_cache(
     names = {path.name for path in out.iterdir() if not path.name.startswith("journal")}
     assert names == {"results.json", "report.html", "add.json", "ablate.json", "refusal.safetensors", "cache"}
     assert (done.out, done.report) == (out, out / "report.html")
+
+
+def test_a_column_groups_the_rates_of_the_arms_that_are_no_controls(run, tmp_path):
+    out, _, done = run
+    parted = baseline(Planted(), replace(CONFIG, by="kind"), shutil.copytree(out, tmp_path / "again"))
+    assert parted.generated == 0
+    ours = [f for f in parted.figures if " [kind: " in f.set]
+    assert {(f.arm, f.set) for f in ours} == {
+        (arm, f"{name} [kind: {'harmful' if name == 'attacked' else name}]")
+        for arm in ("unsteered", "add", "ablate")
+        for name in SETS
+    }
+    assert tuple(f for f in parted.figures if f not in ours) == done.figures
+    assert (parted.summary, parted.spec["by"]) == (done.summary, "kind")
 
 
 def test_results_hold_every_arm_set_and_metric(run):

@@ -139,10 +139,36 @@ def test_edited_prompts_or_another_model_are_another_run_whose_rows_do_not_mix(t
 def test_the_results_of_another_evaluation_are_not_replaced(tmp_path):
     evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path)
     before = (tmp_path / "report.html").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match=r"results of another evaluation \(its inputs differ\); give another folder"):
+    with pytest.raises(InputError, match=r"results of another evaluation \(its prompts differ\); give another folder"):
         evaluate(Planted(), PROMPTS[:4], None, PLAIN, tmp_path)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
     assert evaluate(Planted(), PROMPTS[:3], None, PLAIN, tmp_path).generated == 0
+
+
+def test_attacks_and_steering_may_be_added_and_cost_only_their_own_answers(tmp_path):
+    engine = Planted()
+    first = evaluate(engine, PROMPTS[:3], None, PLAIN, tmp_path)
+    assert first.generated == 348 + 3
+    more = replace(PLAIN, attacks=("persona",))
+    assert evaluate(engine, PROMPTS[:3], None, more, tmp_path).generated == 3
+    assert evaluate(engine, PROMPTS[:3], STEER, more, tmp_path).generated == 6
+    noted = [replace(p, columns=(("note", "x"),)) for p in PROMPTS[:3]]
+    assert evaluate(engine, noted, STEER, more, tmp_path).generated == 0  # a column decides nothing
+    for steer, config, lost in ((None, more, "steering"), (STEER, PLAIN, "attack persona")):
+        with pytest.raises(InputError, match=rf"another evaluation \(its {lost} differ\)"):
+            evaluate(engine, PROMPTS[:3], steer, config, tmp_path)
+
+
+def test_a_column_groups_the_rates_in_figures_results_and_report(tmp_path):
+    rows = [replace(p, columns=(("tone", "formal" if i < 2 else "warm"),)) for i, p in enumerate(PROMPTS)]
+    done = evaluate(Planted(), rows, STEER, replace(ATTACKED, by="tone"), tmp_path)
+    assert find(done.figures, "unsteered", "direct [tone: formal]", "refusal_rate").n == 2
+    assert find(done.figures, "steered", "persona [tone: warm]", "refusal_rate", "unsteered").n == 4
+    assert read_results(tmp_path).figures == done.figures and done.spec["by"] == "tone"
+    assert "direct [tone: formal]" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert done.overview is not None and all("[" not in row.under for row in done.overview.rows)
+    with pytest.raises(UnknownName, match="no column of the prompts named 'mood'"):
+        evaluate(Planted(), rows, None, replace(PLAIN, by="mood"), tmp_path / "none")
 
 
 def test_going_on_with_a_run_whose_inputs_changed_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The audit on the mock, whose refusals hang on one planted direction: what is compared, and what is found."""
 
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_a_rerun_calls_the_model_for_nothing(run):
     again = audit(engine, VECTORS, config, out, engine.direction)
     assert (again.figures, again.verdicts, again.generated) == (done.figures, done.verdicts, 0)
     assert not any(engine.calls.values())
+
+
+def test_a_column_groups_the_rates_and_changes_no_verdict(run, tmp_path):
+    out, engine, done = run
+    config = replace(
+        CONFIG, clean="subspace", by="kind", fail_if="complied_delta.low > 0 or over_refusal_delta.low > 0"
+    )
+    parted = audit(Planted(), VECTORS, config, shutil.copytree(out, tmp_path / "again"), engine.direction)
+    assert parted.generated == 0
+    assert (parted.verdicts, parted.failed, parted.summary) == (done.verdicts, done.failed, done.summary)
+    assert find(parted.figures, "planted x+1", "attacked [kind: harmful]", "refusal_rate").n == 60
+    assert {f.set for f in parted.figures} - {f.set for f in done.figures} == {
+        "attacked [kind: harmful]", "harmful [kind: harmful]", "borderline [kind: borderline]", "plain [kind: plain]"
+    }  # fmt: skip
 
 
 def test_geometry_stands_beside_the_outcomes(run):

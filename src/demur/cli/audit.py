@@ -83,7 +83,10 @@ def audit(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path("runs/audit"),
+    by: options.By = "",
+    out: Annotated[
+        Path, typer.Option(callback=options.new_folder, help="A folder for journal, results.json and report.html.")
+    ] = Path("runs/audit"),
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
@@ -96,6 +99,7 @@ def audit(
         raise InputError("--chat-template and --revision are of one model, and several are audited; audit it alone.")
     scored = dict(map(_named, behaviour))
     prompts = options.own_prompts(harmful, harmless, borderline)
+    options.check_by(by, prompts)
     from demur.experiments import vector_audit as job
     from demur.experiments.audit_config import AuditConfig
     from demur.fitting.subjects import check_readable
@@ -115,6 +119,7 @@ def audit(
         clean=clean.value if clean else "",
         fail_if=fail_if,
         new_tokens=new_tokens,
+        by=by,
         command=shlex.join(["demur", *sys.argv[1:]]),
     )
     check_readable(vectors)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from demur.fitting.refusal import DirectionConfig
     from demur.prompts import PromptSets
 
-Out = Annotated[Path, typer.Option(help="A folder for results.json, report.html, the journal and the direction.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        callback=options.new_folder, help="A folder for results.json, report.html, the journal and the direction."
+    ),
+]
 
 
 @options.loads
@@ -126,18 +131,20 @@ def baseline(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
+    by: options.By = "",
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Measure your model's refusal, find its direction, steer it, and show what that does. Resumes when run again."""
     tried = numbers(doses, "--doses")
     prompts = options.own_prompts(harmful, harmless, borderline)
+    options.check_by(by, prompts)
     from demur.experiments.baseline import FULL, BaselineConfig
 
     given: dict[str, Any] = {"n": n, "items": items, "validation": validation, "randoms": randoms,
                              "attacks": tuple(parts(attacks)) or None, "doses": tried or None}  # fmt: skip
     changed = {name: value for name, value in given.items() if value is not None}
-    config = replace(FULL if full else BaselineConfig(), new_tokens=new_tokens, **changed)
+    config = replace(FULL if full else BaselineConfig(), new_tokens=new_tokens, by=by, **changed)
     search = Search(fit_n, choose, layer_step, candidates, max_kl, min_induced)
     config = replace(config, direction=search.on(config.direction))
     with progress(journaled(out)) as update:

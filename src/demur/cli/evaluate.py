@@ -18,12 +18,16 @@ from demur.cli.results import print_result
 def evaluate(
     model: options.Model,
     prompts: Annotated[str, typer.Option(help="A set's name, or FILE or FILE:COLUMN (.csv, .json, .jsonl, .parquet).")],
-    out: Annotated[Path, typer.Option(help="A folder for results.json, report.html and the journal.")],
+    out: Annotated[
+        Path,
+        typer.Option(callback=options.new_folder, help="A folder for results.json, report.html and the journal."),
+    ],
     attacks: options.Attacks = "",
     steer: options.Steer = "",
     use: Annotated[
         Use | None, typer.Option(help="Only the prompts for this use; of built-in sets: test.", **one_of(Use, "use"))
     ] = None,
+    by: options.By = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only N prompts, spread over the set.")] = None,
     new_tokens: options.NewTokens = 48,
     loading: options.Loading = options.AS_IS,
@@ -39,19 +43,24 @@ def evaluate(
         "limit": limit,
         "max_new_tokens": new_tokens,
         **loading.record(),
+        **({"by": by} if by else {}),
     }
     run_asked(asked, out, verbose)
 
 
 def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> None:
     """Run, or go on with, the evaluation that was asked for so."""
+    from demur.analysis.groups import check_groups
     from demur.experiments import evaluate as job
     from demur.interventions import parse_steer
     from demur.prompts.load import load
 
-    config = job.EvaluateConfig(tuple(asked["attacks"]), asked["use"], asked["limit"], asked["max_new_tokens"], asked)
+    by = asked.get("by", "")
+    config = job.EvaluateConfig(
+        tuple(asked["attacks"]), asked["use"], asked["limit"], asked["max_new_tokens"], by, asked
+    )
     # What cannot be read is found before a model is loaded.
-    load(asked["prompts"], config.use, config.limit)
+    check_groups(load(asked["prompts"], config.use, config.limit), by)
     if asked["steer"]:
         parse_steer(asked["steer"])
     with progress(journaled(out)) as update:

@@ -76,6 +76,12 @@ OtherModel = Annotated[
 ]
 Steer = Annotated[str, typer.Option(help=STEER)]
 Attacks = Annotated[str, typer.Option(callback=attack_names, metavar="A,B", help="Attack families, with commas.")]
+By = Annotated[
+    str,
+    typer.Option(
+        metavar="COLUMN", help="Give the rates by a column of your prompt file too (or kind, category, topic)."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the long table of outcomes too.")]
 
 Harmful = Annotated[
@@ -207,3 +213,12 @@ def own_prompts(harmful: str | None, harmless: str | None, borderline: str | Non
     from demur.prompts import own_sets
 
     return own_sets(harmful or "harmful", harmless or "plain", borderline)
+
+
+def check_by(by: str, prompts: PromptSets | None) -> None:
+    """UnknownName for a column that no prompt has; None stands for the built-in ones."""
+    if by:
+        from demur.analysis.groups import check_groups
+        from demur.prompts.sets import builtin_sets
+
+        check_groups((prompts or builtin_sets()).tested, by)

@@ -43,6 +43,8 @@ class AuditConfig:
     fail_if: str = ""
     """A condition on the figures (`analysis.fail_if`); what it finds is in the result's `failed`."""
     new_tokens: int = 24
+    by: str = ""
+    """A column of the prompts' file, by which the rates are given too; also kind, category, topic. "": none."""
     seed: int = 0
     """Of the random directions."""
     command: str = ""

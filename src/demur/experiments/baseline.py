@@ -14,6 +14,7 @@ from typing import final
 
 from demur.analysis.controls import pooled_controls
 from demur.analysis.endpoints import Endpoint, endpoints
+from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
@@ -62,6 +63,8 @@ class BaselineConfig:
     randoms: int = 1
     """Random directions to compare with."""
     new_tokens: int = 24
+    by: str = ""
+    """A column of the prompts' file, by which the rates are given too; also kind, category, topic. "": none."""
 
     def __post_init__(self) -> None:
         check_sizes(validation=self.validation, n=self.n, items=self.items, new_tokens=self.new_tokens)
@@ -108,6 +111,7 @@ def baseline(
     attack family leaves able to answer, is measured without, and the summary says so.
     """
     config, out = config or BaselineConfig(), Path(out)
+    check_groups((prompts or builtin_sets()).tested, config.by)
     spec = {"config": asdict(config), "families": list(families_to_try(config.attacks))}
     with open_run(engine, "baseline", out, spec, config.new_tokens, Setup(prompts, judge, progress)) as run:
         evaluator = run.evaluator
@@ -127,7 +131,7 @@ def baseline(
         shared = run.finish(
             f"{engine.name}: refusal, and what steering does to it",
             summarise(figures, chosen),
-            figures,
+            [*figures, *group_figures(table, config.by, ("random", "null"))],
             baseline_overview(figures),
             page={
                 "examples": examples(table, ("unsteered", "add", "ablate"), SETS),
@@ -139,7 +143,11 @@ def baseline(
                     *cautions(figures, ends, chosen),
                 ),
             },
-            chosen={"chosen_on_validation": record(chosen), "primary": [primary_record(end) for end in ends]},
+            chosen={
+                "chosen_on_validation": record(chosen),
+                "primary": [primary_record(end) for end in ends],
+                **({"by": config.by} if config.by else {}),
+            },
         )
     return BaselineResult(**shared, chosen=chosen, table=table, endpoints=ends)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
 from demur.engines.base import Engine
@@ -26,6 +27,9 @@ from demur.reports.overview import evaluation_overview
 from demur.runs import digest, read_results
 from demur.types import Conversation, Prompt, Table, Use
 
+STEER = "steering"
+"""What the steering is called among a spec's inputs; the others are attacks."""
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -38,6 +42,8 @@ class EvaluateConfig:
     limit: int | None = None
     """Only so many prompts."""
     new_tokens: int = 48
+    by: str = ""
+    """A column of the prompts' file, by which the rates are given too; also kind, category, topic. "": none."""
     asked: Mapping[str, Any] = field(default_factory=dict)
     """How it was asked for on the command line; with it `demur runs resume` runs it again."""
 
@@ -67,21 +73,23 @@ def evaluate(
     """Outcome rates of prompts, direct and attacked, unsteered and steered. Writes everything under `out`, and resumes.
 
     prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts with ids of their own. steer: an
-    intervention, or a line as on the command line. judge: your own; the calibrated outcome judge when left out. Raises
-    InputError for no prompts and for two of one id, for `out` with another evaluation's results, and when a resumed
-    evaluation's model or inputs changed.
+    intervention, or a line as on the command line. judge: your own; the calibrated outcome judge when left out. An
+    evaluation may add attacks, or steering, to the one in `out`, and makes no answer of it again. Raises InputError for
+    no prompts and for two of one id, for `out` with the results of one that this does not contain, and when a resumed
+    evaluation's model or inputs changed; UnknownName for a column `by` that no prompt has.
     """
     config, setup = config or EvaluateConfig(), Setup(None, judge, progress)
     steer = None if steer is None else parse_steer(steer, engine.fingerprint.weights)
     engine.check(steer)
     rows, name = _rows(prompts, config)
+    check_groups(rows, config.by)
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
     wraps = {attack: get(attack) for attack in dict.fromkeys(["direct", *config.attacks])}
     sets, skipped = _wrapped(rows, wraps)
     spec = _identified(
         {"asked": dict(config.asked), "prompts": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},
         engine,
-        {"sets": sets, "steer": None if steer is None else steer.spec()},
+        {**{name: _asked(talks) for name, talks in sets.items()}, STEER: "" if steer is None else digest(steer.spec())},
     )
     _same_place({**spec, "judge": setup.judged_by}, Path(out))
     with open_run(engine, "evaluate", out, spec, config.new_tokens, setup) as run:
@@ -90,7 +98,7 @@ def evaluate(
         shared = run.finish(
             f"{engine.name} on {name}",
             [_line(figures, attack, steer is not None) for attack in sets],
-            figures,
+            [*figures, *group_figures(table, config.by)],
             evaluation_overview(figures),
             page={
                 "examples": examples(table, [arm.name for arm in arms], list(sets)),
@@ -99,7 +107,11 @@ def evaluate(
                     for attack, left in skipped.items()
                 ],
             },
-            chosen={"skipped": skipped, **({} if steer is None else {"intervention": steer.spec()})},
+            chosen={
+                "skipped": skipped,
+                **({} if steer is None else {"intervention": steer.spec()}),
+                **({"by": config.by} if config.by else {}),
+            },
         )
     return EvaluateResult(**shared, table=table)
 
@@ -117,6 +129,11 @@ def _rows(prompts: str | os.PathLike[str] | Sequence[Prompt | str], config: Eval
         if n > 1:
             raise InputError(f"{n} prompts have the id {id!r}; give each its own, or give their texts.")
     return rows[: config.limit], rows[0].set
+
+
+def _asked(talks: Sequence[Conversation]) -> str:
+    """The hash of what is asked, and of which request each asks; what a prompt's file says beside decides nothing."""
+    return digest([[talk.prompt.id, talk.prompt.text, talk.messages, talk.prefill] for talk in talks])
 
 
 def _line(figures: Sequence[Any], name: str, steered: bool) -> str:
@@ -145,24 +162,37 @@ def _wrapped(
 
 
 def _same_place(spec: Mapping[str, Any], out: Path) -> None:
-    """InputError when `out` has the report of another evaluation, which this one would replace."""
+    """InputError when `out` has the report of another evaluation, which this one would replace and does not contain."""
     if not (out / "results.json").exists():
         return
     there = read_results(out).spec
     now = json.loads(json.dumps(spec))
-    if other := sorted(name for name, value in now.items() if there.get(name) != value):
+    other = [name for name in now if name not in ("asked", "attacks", "inputs") and there.get(name) != now[name]]
+    if there.get("inputs") != now["inputs"]:
+        other += _missing(there.get("inputs"), now["inputs"])
+    if other:
         raise InputError(
-            f"{out} has the results of another evaluation (its {', '.join(other)} differ); give another folder, or "
-            f"remove its results.json to replace them (the journal keeps both)."
+            f"{out} has the results of another evaluation (its {', '.join(sorted(other))} differ); give another "
+            f"folder, or remove its results.json to replace them (the journal keeps both)."
         )
 
 
-def _identified(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with what its names stood for: an edited prompt file or another model is another run.
+def _missing(then: Any, now: Mapping[str, str]) -> list[str]:
+    """What of an evaluation's inputs another does not have: prompts, attacks, steering."""
+    if not isinstance(then, Mapping):
+        return ["inputs"]
+    if then.get("direct") != now["direct"]:
+        return ["prompts"]
+    lost = [name for name, what in then.items() if what and now.get(name) != what]
+    return [name if name == STEER else f"attack {name}" for name in lost]
+
+
+def _identified(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """The spec with what its names stood for, as hashes: an edited prompt file or another model is another run.
 
     A resumed run's spec says in `asked` what they were; InputError when they are others now.
     """
-    now = {"engine": asdict(engine.fingerprint), "inputs": digest(inputs)}
+    now = {"engine": asdict(engine.fingerprint), "inputs": dict(inputs)}
     then = spec["asked"].get("resumes", {})
     for name, what in (("engine", "model"), ("inputs", "prompts, attacks or steering")):
         if name in then and then[name] != now[name]:

@@ -15,6 +15,7 @@ from typing import final
 
 from demur.analysis.endpoints import Endpoint
 from demur.analysis.fail_if import violations
+from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.verdicts import verdict
 from demur.directions.anything import DirectionSource
 from demur.directions.artifact import tensor_hash
@@ -83,6 +84,7 @@ def audit(
     """
     config, out, begun = config or AuditConfig(), Path(out), begin(engine)
     config, setup = _checked(config, vectors), Setup(prompts, judge, progress)
+    check_groups((prompts or builtin_sets()).tested, config.by)
     ready = prepare(engine, vectors, config, out, direction, prompts, progress)
     if not config.attacks:
         config = with_attacks(engine, config, out, setup)
@@ -168,7 +170,7 @@ def run_audit(
         shared = run.finish(
             f"{engine.name}: what steering does to refusal ({', '.join(s.name for s in ready.subjects)})",
             summarise(figures, ends, verdicts, reasons, ready, config),
-            figures,
+            [*figures, *group_figures(table, config.by, ("random",))],
             audit_overview(figures, verdicts, shown, broken, config.primary),
             page=audit_page(table, ends, figures, ready, config, sides, engine.fingerprint.dtype),
             chosen={
@@ -176,6 +178,7 @@ def run_audit(
                 "attacks": list(config.attacks),
                 "verdicts": verdicts,
                 "primary": [f"complied on {config.primary} at the extreme multipliers"],
+                **({"by": config.by} if config.by else {}),
             },
         )
     failed = tuple(violations(config.fail_if, figures, [e.arm for e in ends])) if config.fail_if else ()

@@ -74,6 +74,11 @@ class PromptSets:
         return spread(rows, n)
 
     @property
+    def tested(self) -> list[Prompt]:
+        """Those that are scored, of all kinds."""
+        return [prompt for prompt in self.prompts if prompt.use == "test"]
+
+    @property
     def sha256(self) -> str:
         """Of all that a run can depend on: each prompt's kind, use, text and category, in order."""
         return digest([[p.kind, p.use, p.text, p.category] for p in self.prompts])
