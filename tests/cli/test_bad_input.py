@@ -201,7 +201,7 @@ def test_a_file_that_is_no_journal(refuses, tmp_path):
 
 def test_a_place_where_nothing_can_be_written(refuses, model, prompts, quick_judge, tmp_path):
     line = refuses("evaluate", model, "--prompts", prompts, "--out", prompts / "out", "--dtype", "fp32")
-    assert "choose another path" in line
+    assert "mine.csv is a file; choose another folder" in line
 
 
 def write_adapter(folder, base: str) -> None:
@@ -335,3 +335,39 @@ def test_a_file_that_may_not_be_read_is_one_line(refuses, demur, model, tmp_path
     (tmp_path / "folder.safetensors").mkdir()
     said = demur("vector", "show", tmp_path / "folder.safetensors")
     assert said.status in (1, 2) and len(said.err.splitlines()) == 1 and "Traceback" not in said.err
+
+
+def test_what_can_be_wrong_is_found_before_a_model_is_loaded(refuses, direction, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "mine.csv").write_text("goal\nhello\n")
+    (tmp_path / "set.json").write_text('{"kind": "demur.features"}')
+    for room in ("audit", "baseline", "direction", "evaluate", "generate", "vector"):
+        monkeypatch.setattr(f"demur.cli.{room}.opened", None)
+    file, csv = tmp_path / "file", tmp_path / "mine.csv"
+    asked = ("evaluate", "m", "--prompts", csv)
+    for words, args in {
+        "file is a file; give a folder": (*asked, "--out", file),
+        "cannot write": (*asked, "--out", file / "deeper"),
+        "no column of the prompts named 'mood'; known: category": (*asked, "--out", tmp_path, "--by", "mood"),
+        "file is a file; give a": ("quickstart", "--out", file),
+        "named 'mood'": ("baseline", "m", "--by", "mood"),
+        "is a folder; give a file in it": ("direction", "fit", "m", "--out", tmp_path),
+        "known: category, kind, topic": ("vector", "audit", "m", direction, "--by", "mood"),
+        "--site 1.pre says where fit:BEHAVIOUR stands": ("vector", "audit", "m", direction, "--site", "1.pre"),
+        "mine.csv is not a readable direction file": ("vector", "audit", "m", direction, "--direction", csv),
+        "no kind of vector file named '.csv'": ("vector", "clean", "m", direction, "--out", tmp_path / "x.csv"),
+        "is a folder; give a file": ("vector", "fit", "m", "warmth", "--out", tmp_path),
+        "it is a feature set; write suppress:": ("generate", "m", "hi", "--steer", tmp_path / "set.json"),
+    }.items():
+        assert words in refuses(*args), args
+
+
+def test_a_format_that_cannot_hold_a_vector_is_found_before_it_is_cleaned(
+    refuses, model, weights, tmp_path, monkeypatch
+):
+    path = save_direction(Direction(torch.nn.functional.one_hot(torch.tensor(3), 32).float(), Site(1, "mid"), 6.0,
+                                    {"weights": weights}), tmp_path / "mid.safetensors")  # fmt: skip
+    monkeypatch.setattr("demur.fitting.cleaning.Cleaner", None)
+    said = refuses("vector", "clean", model, path, "--out", tmp_path / "clean.gguf", "--dtype", "fp32")
+    assert "1.mid" in said
+    assert not (tmp_path / "clean.gguf").exists()

@@ -238,7 +238,7 @@ def test_wrong_files_are_named_by_every_command(refuses, model, tmp_path):
         (["audit", "{model}", "{vector}", "--site", "1.pre"], "nothing is fitted"),
         (["audit", "{model}", "{vector}", "--behaviour", "war=warmth"], "war"),
         (["audit", "{model}", "{vector}", "--behaviour", "warm=prayer"], "prayer"),
-        (["audit", "{model},other", "{vector}", "--direction", "d.safetensors"], "several are audited"),
+        (["audit", "{model},other", "{vector}", "--direction", "{vector}"], "several are audited"),
         (["audit", "{model}", "fit:prayer"], "prayer"),
         (["audit", "{model}", "{vector}", "--fail-if", "harm > 0"], "is no condition"),
         (["audit", "{model}", "{vector}", "--multipliers", "1,two"], "'1,two' are not numbers"),

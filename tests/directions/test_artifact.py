@@ -61,7 +61,7 @@ def test_a_missing_file_says_what_writes_one(tmp_path):
 def test_bytes_that_are_no_safetensors_are_refused(tmp_path, content):
     path = tmp_path / "d.safetensors"
     path.write_bytes(content)
-    with pytest.raises(BadFile, match=r"d.safetensors is not a readable direction file: .*; fit it again"):
+    with pytest.raises(BadFile, match=r"d.safetensors is not a readable direction file: .*, or fit it again"):
         load_direction(path)
 
 

@@ -99,14 +99,18 @@ def test_another_spec_is_another_run_beside_it_that_takes_what_is_there(tmp_path
     assert 0 < second.answered < 8
 
 
-def test_a_run_in_which_something_is_raised_stays_open_leaves_no_results_and_goes_on(tmp_path):
+def test_a_run_in_which_something_is_raised_is_stopped_leaves_no_results_and_goes_on(tmp_path):
     engine = Planted()
     with pytest.raises(RuntimeError, match="the experiment failed"):
         trial(engine, STEER, TrialConfig(), tmp_path, fails=True)
-    assert listed(tmp_path) == [("trial", "open", 8)]
+    assert listed(tmp_path) == [("trial", "stopped", 8)]
+    with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
+        (stopped,) = journal.runs()
+    assert stopped.seconds > 0
     assert not (tmp_path / "results.json").exists() and not (tmp_path / "report.html").exists()
     resumed = trial(Planted(), STEER, TrialConfig(), tmp_path)
-    assert resumed.generated == 0
+    assert resumed.generated == 0 and resumed.seconds > stopped.seconds
+    assert read_results(tmp_path).seconds == resumed.seconds
     assert listed(tmp_path) == [("trial", "finished", 8)]
 
 
@@ -119,7 +123,7 @@ def test_a_run_is_listed_before_its_judge_is_calibrated(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         trial(Dying(), STEER, TrialConfig(), tmp_path)
-    assert listed(tmp_path) == [("trial", "open", 0)]
+    assert listed(tmp_path) == [("trial", "stopped", 0)]
 
 
 TABLE = {

@@ -122,7 +122,7 @@ def audit(
         by=by,
         command=shlex.join(["demur", *sys.argv[1:]]),
     )
-    check_readable(vectors)
+    check_readable(vectors, config.sites)
     failed = []
     for model, here in places.items():
         with progress(journaled(here)) as update:

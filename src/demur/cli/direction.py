@@ -21,7 +21,9 @@ app = typer.Typer(help="The refusal direction: fit it, look at a file.", no_args
 @options.loads
 def fit(
     model: options.Model,
-    out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("refusal.safetensors"),
+    out: Annotated[Path, typer.Option(callback=options.new_file, help="Where to write it (safetensors).")] = Path(
+        "refusal.safetensors"
+    ),
     n: Annotated[int, typer.Option(min=8, help="Prompts of each kind to fit on.")] = 36,
     choose: Annotated[int, typer.Option(min=4, help="Prompts of each kind to choose on.")] = 12,
     layer_step: options.LayerStep = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from demur.analysis.groups import of_groups
 from demur.cli.show import answer_table, console, outcome_table, seen
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ def print_result(result: Result, verbose: bool = False) -> None:
         console.print(answer_table(result.overview))
     for line in result.summary if verbose else result.summary[:SENTENCES]:
         console.print("- ", seen(line), sep="")
+    from demur.analysis.groups import of_groups
+
     if (by := result.spec.get("by")) and (parts := of_groups(result.figures, by)):
         console.print(outcome_table(parts, f"By {by}"))
     if verbose:

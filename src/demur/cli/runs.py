@@ -42,7 +42,8 @@ def list_(journal: JournalPath = Path("runs/quickstart")) -> None:
     table = Table("id", "name", "created (UTC)", "status", "seconds")
     with _open(journal) as opened:
         for run in opened.runs():
-            table.add_row(run.id[:12], seen(run.name), run.created, run.status, f"{run.seconds:.0f}")
+            took = "" if run.status == "open" and not run.seconds else f"{run.seconds:.0f}"
+            table.add_row(run.id[:12], seen(run.name), run.created, run.status, took)
     console.print(table)
 
 

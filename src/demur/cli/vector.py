@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -38,7 +39,9 @@ def fit(
     ] = VectorMethod.MEAN,
     shuffles: Annotated[int, typer.Option(min=1, help="Fits on shuffled labels, the null.")] = 10,
     n: Annotated[int, typer.Option(min=8, help="Fitting pairs at most.")] = 300,
-    out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("vector.safetensors"),
+    out: Annotated[Path, typer.Option(callback=options.new_file, help="Where to write it (safetensors).")] = Path(
+        "vector.safetensors"
+    ),
     loading: options.Loading = options.AS_IS,
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
@@ -89,23 +92,28 @@ def clean(
     direction: options.Toward = None,
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
-    out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
+    out: Annotated[Path, typer.Option(callback=options.new_file, help="Where to write the cleaned vector.")] = Path(
+        "cleaned.safetensors"
+    ),
     loading: options.Loading = options.AS_IS,
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
     if way != Way.SUBSPACE and (k is not None or construction is not None):
         raise InputError(f"--k and --construction are of --way subspace; leave them out with --way {way}.")
     prompts = options.own_prompts(harmful, harmless)
-    from demur.directions.exchange import read_vector, write_vector
+    from demur.directions.exchange import check_ending, read_vector, write_vector
     from demur.directions.vectors import check_fits
     from demur.fitting.behaviours import with_length
     from demur.fitting.cleaning import Cleaner
 
     read_vector(vector)  # what cannot be read is found before a model is loaded
+    check_ending(out)
     with progress() as update:
         engine = opened(model, loading, update)
         given = read_vector(vector, engine.fingerprint.weights)
         check_fits(given, engine.d_model, engine.n_layers, engine.name)
+        with TemporaryDirectory() as folder:  # a format that cannot hold these sites is found before they are cleaned
+            write_vector(given, Path(folder) / f"tried{out.suffix}", engine.n_layers)
         given = given if length is None else with_length(engine, given, length)
         cleaner = Cleaner(engine, direction, prompts, k=k or 5, construction=construction or "gradients",
                           progress=update)  # fmt: skip
@@ -123,7 +131,7 @@ def clean(
 @app.command("convert")
 def convert(
     vector: Vector,
-    out: Annotated[Path, typer.Argument(help="The ending names the format.")],
+    out: Annotated[Path, typer.Argument(callback=options.new_file, help="The ending names the format.")],
     layer: Annotated[int | None, typer.Option(help=".pt: the layer of a lone vector, or the one to take.")] = None,
     point: Annotated[
         Point | None, typer.Option(help="Where in its block a vector stands.", **one_of(Point, "point"))

@@ -78,10 +78,17 @@ def read_vector(
     return chosen(found, layer, point, str(path))
 
 
+def check_ending(path: str | Path) -> None:
+    """UnknownName for a file whose ending names no format."""
+    if (ending := Path(path).suffix.lower()) not in ENDINGS:
+        raise unknown("kind of vector file", ending, ENDINGS)
+
+
 def write_vector(vector: SteeringVector, path: str | Path, n_layers: int | None = None, blocks: str = "layers") -> Path:
     """Write a vector in the format that the ending names (.pt: lm-eval's steer file); returns the path."""
     path = Path(path)
     ending = path.suffix.lower()
+    check_ending(path)
     steering_vector(vector.vectors, what="the vector")
     if ending == ".safetensors":
         return save_vector(vector, path)
@@ -89,6 +96,4 @@ def write_vector(vector: SteeringVector, path: str | Path, n_layers: int | None 
         return write_control_vector(vector, path, n_layers)
     if ending == ".svec":
         return write_svec(vector, path)
-    if ending in (".pt", ".pth"):
-        return write_steer(vector, path, blocks)
-    raise unknown("kind of vector file", ending, ENDINGS)
+    return write_steer(vector, path, blocks)

@@ -117,7 +117,7 @@ def _header(path: str | Path, what: str) -> tuple[dict[str, str], bytes]:
         raise BadFile(f"no {what} at {path}; {MAKERS[what]}.") from None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise BadFile(
-            f"{path} is not a readable {what} file: {error}; fit it again or give another file: {MAKERS[what]}."
+            f"{path} is not a readable {what} file: {error}; give another file ({MAKERS[what]}), or fit it again."
         ) from error
 
 

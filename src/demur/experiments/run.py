@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine
-from demur.errors import InputError
+from demur.errors import DemurError, InputError
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
 from demur.judges.base import Judge
@@ -127,10 +127,10 @@ class Run:
                 f"before believing a rate."] if n < JUDGEABLE else []  # fmt: skip
 
     def _seconds(self) -> float:
-        """What this session took; a finished run that is only read again keeps its time."""
+        """What all sessions took; a finished run that is only read again keeps its time."""
         assert self.evaluator.journal is not None
         known = next(run for run in self.evaluator.journal.runs() if run.id == self.evaluator.run_id)
-        return known.seconds if known.status == "finished" else self.begun.seconds
+        return known.seconds if known.status == "finished" else known.seconds + self.begun.seconds
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def open_run(
     setup: Setup | None = None,
     begun: Begun | None = None,
 ) -> Iterator[Run]:
-    """A run of this kind in `out`'s journal, listed from the start and finished unless something is raised.
+    """A run of this kind in `out`'s journal, listed from the start; finished, or stopped when something is raised.
 
     spec: what decides it beside the model, the decoding and demur's version, which are added. setup: prompts and
     judge of the user's own. begun: where some of the work was done before, its beginning (`begin`).
@@ -162,14 +162,20 @@ def open_run(
     }
     with Journal(out / "journal.sqlite") as journal:
         run = journal.start_run(whole, kind)
-    with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judge) as evaluator:
-        assert evaluator.journal is not None
-        evaluator.run_id = run
-        facts = {"model": engine.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)}
-        if setup.judge is not None:
-            facts["judge"] = setup.judge.name
-        yield Run(evaluator, whole, out, begun, facts)
-        evaluator.journal.finish_run(run, begun.seconds)
+    try:
+        with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judge) as evaluator:
+            assert evaluator.journal is not None
+            evaluator.run_id = run
+            facts = {"model": engine.name, "dtype": engine.fingerprint.dtype, "new tokens": str(new_tokens)}
+            if setup.judge is not None:
+                facts["judge"] = setup.judge.name
+            yield Run(evaluator, whole, out, begun, facts)
+            evaluator.journal.finish_run(run, begun.seconds)
+    except BaseException:
+        # Of no use where the journal itself is what failed.
+        with suppress(DemurError), Journal(out / "journal.sqlite") as journal:
+            journal.finish_run(run, begun.seconds, "stopped")
+        raise
 
 
 def examples(table: Table, arms: Sequence[str], sets: Sequence[str], each: int = 3) -> list[Example]:

@@ -125,8 +125,7 @@ def subjects_from(
     told = named(given)
     fits = {name: what.removeprefix(FIT) for name, what in told.items()
             if isinstance(what, str) and what.startswith(FIT)}  # fmt: skip
-    if sites and not fits:
-        raise InputError(f"--site {sites[0]} says where fit:BEHAVIOUR stands, and nothing is fitted; leave it out.")
+    _check_sites(sites, bool(fits))
     for what in fits.values():
         behaviour(what, "fit")
     read = {name: _read(engine, name, what) for name, what in told.items() if name not in fits}
@@ -140,13 +139,20 @@ def subjects_from(
     return found
 
 
-def check_readable(given: Given) -> None:
+def check_readable(given: Given, sites: Sequence[Site] = ()) -> None:
     """Read all that is named, before there is a model to audit it on. Raises what `subjects_from` raises."""
-    for what in named(given).values():
+    told = named(given).values()
+    _check_sites(sites, any(isinstance(what, str) and what.startswith(FIT) for what in told))
+    for what in told:
         if isinstance(what, str) and what.startswith(FIT):
             behaviour(what.removeprefix(FIT), "fit")
         elif isinstance(what, (str, os.PathLike)):
             _from_text(what)
+
+
+def _check_sites(sites: Sequence[Site], fitted: bool) -> None:
+    if sites and not fitted:
+        raise InputError(f"--site {sites[0]} says where fit:BEHAVIOUR stands, and nothing is fitted; leave it out.")
 
 
 def _from_text(what: str | os.PathLike[str], weights: str | None = None) -> Direction | SteeringVector | Intervention:

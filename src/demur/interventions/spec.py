@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from demur.errors import BadFile
+from demur.errors import BadFile, BadSpec
 from demur.interventions.intervention import Intervention, from_spec
 from demur.runs.writing import write_text
+from demur.saes.feature_set import KIND as FEATURES
 
 
 def read_spec(path: str | Path) -> Intervention:
@@ -20,6 +21,10 @@ def read_spec(path: str | Path) -> Intervention:
         raise BadFile(f"cannot read {path}: {error.strerror or error}; give a file that you may read.") from error
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{path} is not JSON: {error}.") from error
+    if isinstance(record, dict) and "op" not in record:
+        features = record.get("kind") == FEATURES
+        hint = f": it is a feature set; write suppress:{path}, or clamp:{path}:0.3r" if features else ""
+        raise BadSpec(f"{path} is no steering spec: that is an object with an 'op'{hint}.")
     return from_spec(record)
 
 

@@ -30,7 +30,7 @@ class Run:
     seconds: float
     """Summed over the sessions that reported theirs with `finish_run`."""
     status: str
-    """open, finished or failed."""
+    """open (under way, or killed), stopped, finished or failed."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class Journal:
         return run
 
     def finish_run(self, run: str, seconds: float, status: str = "finished") -> None:
-        """Mark a run finished, or failed. A finished run stays as it first finished."""
-        if status not in ("finished", "failed"):
-            raise BadSpec(f"a run ends as finished or failed, not {status!r}")
+        """Mark a run finished, stopped or failed. A finished run stays as it first finished."""
+        if status not in ("finished", "stopped", "failed"):
+            raise BadSpec(f"a run ends as finished, stopped or failed, not {status!r}")
         old = self._run(run)
         if old.status != "finished":
             done = _now() if status == "finished" else ""
