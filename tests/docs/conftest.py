@@ -108,5 +108,7 @@ def write_files(folder):
                                ("harmful", "goal", "harmful"), ("harmless", "goal", "plain")):  # fmt: skip
         rows = [column, *(f'"{prompt.text}"' for prompt in builtin(kind, "test")[:120])]
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ["goal,tone", *(f'"{p.text}",{tone}' for p, tone in zip(builtin("plain", "test")[:4], "abab", strict=True))]
+    (folder / "labelled.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)

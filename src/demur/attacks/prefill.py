@@ -17,7 +17,7 @@ PREFILLS = (
 
 
 def apply(prompt: Prompt) -> Conversation:
-    """The plain request, with the beginning of the answer given."""
+    """The direct request, with the beginning of the answer given."""
     return talk(prompt, "prefill", request(prompt), prefill=choose(prompt, "prefill", PREFILLS))
 
 

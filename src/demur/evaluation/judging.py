@@ -92,7 +92,7 @@ def open_evaluator(
 def _likelihoods(
     engine: Engine, answers: Sequence[Generation], journal: Journal | None, progress: Progress
 ) -> list[float]:
-    """Mean negative log-likelihood of each answer after its plain request, measured once a journal, and kept batch by
+    """Mean negative log-likelihood of each answer after its direct request, measured once a journal, and kept batch by
     batch."""
 
     def make(rows: Sequence[int], keys: Sequence[str], some: Sequence[Generation]) -> list[list[float]]:

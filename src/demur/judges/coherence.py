@@ -3,7 +3,7 @@
 The band is the 1st to 99th percentile of unsteered validation answers (protocol: Outcomes). It has two sides:
 babble has a high perplexity, loops have a low one.
 
-Perplexity is that of the answer after its own plain request. The same log-probabilities also give the own
+Perplexity is that of the answer after its own direct request. The same log-probabilities also give the own
 request's likelihood for `topic.py`, so one pass serves both. The first 4 tokens are left out where more than 8
 were scored: they decide whether the model refuses or complies, and an unlikely decision is not incoherence.
 """
@@ -99,7 +99,7 @@ def mean_nll(logprobs: Sequence[float]) -> float:
 
 
 def plain_request(generation: Generation, prompt: Prompt | None = None) -> Conversation:
-    """The plain request of an answer (or another prompt's), with the answer's prefill."""
+    """The direct request of an answer (or another prompt's), with the answer's prefill."""
     own = prompt or generation.conversation.prompt
     return Conversation(own, (Message("user", own.text),), prefill=generation.conversation.prefill)
 

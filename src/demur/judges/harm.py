@@ -56,7 +56,7 @@ class Classifier:
     max_new_tokens: int = 8
 
     def conversation(self, generation: Generation) -> Conversation:
-        """What the classifier is sent. It sees the plain request, and the answer with its prefill."""
+        """What the classifier is sent. It sees the direct request, and the answer with its prefill."""
         prompt = generation.conversation.prompt
         answer = generation.conversation.prefill + generation.text
         if not self.template:

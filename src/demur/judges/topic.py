@@ -1,4 +1,4 @@
-"""Is an answer about its request? Its own plain request must explain it better than 19 others do.
+"""Is an answer about its request? Its own direct request must explain it better than 19 others do.
 
 The likelihood of one answer is compared over 20 requests, unsteered, so its length and fluency cancel. Only
 the first words are scored, to save compute: an answer that leaves its topic within them never had it.
@@ -63,7 +63,7 @@ def ranks(
 ) -> list[int]:
     """1 where no other request makes the answer's first words likelier than its own does, 2 where one does ...
 
-    own: the log-probabilities of each answer's tokens after its own plain request.
+    own: the log-probabilities of each answer's tokens after its own direct request.
 
     A request under which the first LOOK words are no likelier than all of them are under the own one is out of the
     race, for more words never raise a likelihood: most are done with there, and no rank is changed by it.
