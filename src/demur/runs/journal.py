@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import BadSpec, unknown
-from demur.runs import codec
+from demur.runs import codec, totals
 from demur.runs.keys import canonical, digest
 from demur.runs.store import Store, seal
 from demur.types import Generation, Prompt, Verdict
@@ -50,10 +50,11 @@ class Row:
 class Journal:
     """One file of results. A context manager.
 
-    One process writes at a time; any number may read with `readonly=True`, also meanwhile. What an
-    `add_` call returned from is on disk. A stored row whose hash does not hold counts as not there,
-    is named in `damaged`, and is replaced when it is added again. Raises OutOfRoom, BadFile, or
-    DemurError when another process writes.
+    One process writes at a time; any number may read with `readonly=True`, also meanwhile and where
+    nothing can be written. What an `add_` call returned from is on disk. A stored row whose hash does
+    not hold counts as not there, is named in `damaged`, and is replaced when it is added again; that
+    rows or commits are gone is named there too. Raises OutOfRoom, BadFile, or DemurError when another
+    process writes.
     """
 
     def __init__(self, path: str | Path, *, readonly: bool = False) -> None:
@@ -72,7 +73,7 @@ class Journal:
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """The damaged rows met so far, by table and key."""
+        """The damaged rows met so far, by table and key, and what is known to be gone."""
         return tuple(self._store.damaged)
 
     def generations(self, keys: Iterable[str]) -> dict[str, Generation]:
@@ -143,7 +144,8 @@ class Journal:
     def link(self, run: str, arm: str, set: str, generations: Sequence[Generation], start: int = 0) -> None:
         """Say which generations stand at an arm's positions `start`, `start` + 1, ... in a set.
 
-        Each generation's own prompt and attack go with the place. Linking again replaces.
+        Each generation's own prompt and attack go with the place. Linking again replaces. An arm's positions have no
+        gaps: one between others that is not linked counts as lost.
         """
         self._run(run)
         prompts: dict[str, str] = {}
@@ -157,18 +159,26 @@ class Journal:
         self._store.put("prompts", prompts)
         with self._store.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO run_rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            if rows:
+                place = [run, arm, set, start, start + len(rows)]
+                connection.execute(totals.LINKED.format("VALUES (?, ?, ?, ?, ?)"), place)
 
     def rows(self, run: str) -> list[Row]:
-        """A run's table, by arm, set and position. Damaged places are left out and named in `damaged`."""
+        """A run's table, by arm, set and position. Places that are damaged or gone are left out and named in
+        `damaged`, and so are answers that are gone."""
         self._run(run)
         found = self._store.query("SELECT * FROM run_rows WHERE run = ? ORDER BY arm, [set], position", [run])
+        self._store.miss_places(run, ((arm, set_) for _, arm, set_, *_ in found))
         places = list(self._store.whole("run_rows", found))
         asked = self._store.get("prompts", (place[5] for place in places))
         answers = self.generations(place[4] for place in places)
         rows = []
         for _, arm, set_, position, key, name in places:
             if name not in asked:
+                self._store.miss(f"prompts: '{name}'")
                 continue
+            if key not in answers:
+                self._store.miss(f"generations: '{key}'")
             about = json.loads(asked[name])
             prompt, attack = codec.prompt_from_json(about["prompt"]), about["attack"]
             answer = answers.get(key)
@@ -191,6 +201,7 @@ class Journal:
         spec = canonical(run.spec)
         row = (run.id, run.name, spec, run.created, run.finished, float(run.seconds), run.status)
         with self._store.transaction() as connection:
+            totals.counted(connection, "runs", not self._store.query("SELECT 1 FROM runs WHERE id = ?", [run.id]))
             connection.execute(
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, seal("runs", *row))
             )
