@@ -1,3 +1,9 @@
+import json
+import os
+import random
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +80,89 @@ def test_too_few_rows_for_a_batch_are_an_error(tmp_path):
     rows.append(some(4), 1)
     with pytest.raises(InputError, match="too few"):
         next(rows.shuffled(A, 5, 0))
+
+
+def test_a_flipped_bit_in_the_rows_is_found_before_they_are_used(tmp_path):
+    rows = Rows(tmp_path, [A, B], 8, {})
+    rows.append(some(4), 1)
+    rows.append(some(5, 1), 1)
+    path, dice = tmp_path / f"{B}.bf16", random.Random(0)
+    clean = path.read_bytes()
+    for _ in range(50):
+        data, place = bytearray(clean), dice.randrange(len(clean))
+        data[place] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
+        damaged = Rows(tmp_path, [A, B], 8, {})
+        part = "0 to 3" if place < 4 * 16 else "4 to 8"
+        for read in (lambda r=damaged: next(r.shuffled(B, 3, 0)), lambda r=damaged: r.moments(B)):
+            with pytest.raises(BadFile, match=rf"2\.post\.bf16 is damaged in rows {part} \(sha256\)"):
+                read()
+        next(damaged.shuffled(A, 3, 0))
+
+
+def test_a_file_that_was_cut_or_is_gone_is_refused(tmp_path):
+    Rows(tmp_path, [A, B], 8, {}).append(some(4), 1)
+    path = tmp_path / f"{B}.bf16"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadFile, match=r"has 63 bytes, 4 rows have 64: it was cut"):
+        Rows(tmp_path, [A, B], 8, {})
+    path.unlink()
+    with pytest.raises(BadFile, match="has 0 bytes"):
+        Rows(tmp_path, [A, B], 8, {})
+
+
+def test_a_damaged_index_is_a_bad_file(tmp_path):
+    Rows(tmp_path, [A, B], 8, {}).append(some(4), 1)
+    path, dice = tmp_path / "rows.json", random.Random(0)
+    clean = path.read_bytes()
+    texts = [b"", b"[]", b"{}", b"[" * 100_000, clean.replace(b'"rows": 4', b'"rows": 3')]
+    for _ in range(200):
+        data = bytearray(clean)
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        texts.append(bytes(data))
+    for data in [*texts, *(clean[:n] for n in range(0, len(clean) - 1, 7))]:
+        path.write_bytes(data)
+        try:
+            same = json.loads(data) == json.loads(clean)  # white space
+        except (ValueError, RecursionError):
+            same = False
+        if same:
+            continue
+        with pytest.raises(BadFile, match="remove"):
+            Rows(tmp_path, [A, B], 8, {})
+
+
+def test_rows_are_on_disk_before_the_index_says_so(tmp_path, monkeypatch):
+    order = []
+    real = os.fsync
+
+    def fsync(handle):
+        order.append(os.readlink(f"/proc/self/fd/{handle}").rsplit("/", 1)[-1].rsplit(".", 1)[-1])
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Rows(tmp_path, [A, B], 8, {}).append(some(4), 1)
+    assert order == ["bf16", "bf16", "tmp"]
+
+
+FULL = """
+import resource, sys
+import torch
+from demur.activations.disk import Rows
+from demur.errors import OutOfRoom
+from demur.types import Site
+A = Site(1, "post")
+rows = Rows(sys.argv[1], [A], 8, {})
+rows.append({A: torch.ones(100, 8)}, 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    rows.append({A: torch.ones(100, 8)}, 1)
+except OutOfRoom as error:
+    print(error)
+print(Rows(sys.argv[1], [A], 8, {}).count, rows.count, len(next(rows.shuffled(A, 100, 0))))
+"""
+
+
+def test_a_full_disk_keeps_the_rows_that_were_whole(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert done.stderr == "" and "no room to write" in done.stdout and done.stdout.endswith("100 100 100\n")

@@ -403,3 +403,14 @@ def test_a_direction_is_left_out_only_with_the_error_kept(random_sae):
         clamp_features(features, 2.0, saes={SITE: one}, keep_error=False, without=torch.ones(D))
     with pytest.raises(BadVector, match="width 5"):
         clamp_features(features, 2.0, saes={SITE: one}, without=torch.ones(5))
+
+
+@pytest.mark.parametrize("made", [clamp, multiply])
+def test_a_latent_that_writes_nothing_is_refused_by_its_number(random_sae, made):
+    sae = random_sae("relu")
+    weights = {**sae.weights, "W_dec": sae.weights["W_dec"].clone()}
+    weights["W_dec"][5] = 0.0
+    dead = replace(sae, weights=weights)
+    assert made(dead, [4, 6], 2.0).sites
+    with pytest.raises(BadVector, match="latent 5 of .* writes nothing, for its decoder row is zero"):
+        made(dead, [4, 5, 6], 2.0)

@@ -1,6 +1,7 @@
 import base64
 import copy
 import json
+import random
 from contextlib import suppress
 
 import pytest
@@ -194,3 +195,28 @@ def test_a_failed_write_leaves_the_old_spec(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert read_spec(path).spec() == EVERY["add"].spec()
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_site_that_was_changed_in_a_written_spec_is_found(tmp_path):
+    path = tmp_path / "steer.json"
+    write_spec(add(SteeringVector({Site(1): V}), 0.3), path)
+    text = path.read_text()
+    assert '"1.pre"' in text
+    path.write_text(text.replace('"1.pre"', '"3.pre"'))
+    with pytest.raises(BadFile, match="does not match its sha256: it was changed since it was written"):
+        read_spec(path)
+    record = {name: value for name, value in json.loads(path.read_text()).items() if name != "sha256"}
+    path.write_text(json.dumps(record))  # changed on purpose
+    assert read_spec(path).sites == {Site(3)}
+
+
+def test_flipped_bits_of_a_written_spec_are_found_or_change_nothing(tmp_path):
+    path, dice = tmp_path / "steer.json", random.Random(0)
+    write_spec(EVERY["chain"], path)
+    clean = path.read_bytes()
+    for _ in range(300):
+        data = bytearray(clean)
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
+        with suppress(InputError):
+            assert read_spec(path).spec() == EVERY["chain"].spec()

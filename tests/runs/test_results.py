@@ -1,4 +1,6 @@
 import json
+import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -97,3 +99,32 @@ def test_in_a_notebook_they_are_one_line(tmp_path):
     write_results(tmp_path, {"experiment": "baseline", "model": "mock", "long": "x" * 999}, [RATE], 2.5)
     said = repr(read_results(tmp_path))
     assert "baseline of mock" in said and "1 figures" in said and len(said) < 120
+
+
+def test_a_figure_that_was_changed_by_hand_is_found(tmp_path):
+    path = write_results(tmp_path, {"model": "m"}, [RATE], 12.5)
+    text = path.read_text()
+    for old, new in (('"value": 0.25', '"value": 0.26'), ('"model": "m"', '"model": "n"'), ("12.5", "12.6")):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(BadFile, match="does not match its sha256"):
+            read_results(path)
+
+
+def test_flipped_bits_of_a_results_file_are_found_or_change_nothing(tmp_path):
+    path, dice = write_results(tmp_path, {"model": "m"}, [RATE, replace(RATE, arm="b")], 12.5), random.Random(0)
+    clean, truth = path.read_bytes(), read_results(path)
+    for _ in range(300):
+        data = bytearray(clean)
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
+        with suppress(BadFile):
+            assert read_results(path) == truth
+
+
+def test_a_results_file_without_a_seal_is_read(tmp_path):
+    path = write_results(tmp_path, {"model": "m"}, [RATE], 12.5)
+    page = json.loads(path.read_text())
+    del page["sha256"]
+    path.write_text(json.dumps(page))
+    assert read_results(path).figures == (RATE,)

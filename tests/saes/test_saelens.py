@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -227,3 +229,38 @@ def test_a_full_disk_leaves_what_was_there(sae, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert load_sae(tmp_path).sha256 == sae("relu").sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cfg.json", "sae_weights.safetensors"]
+
+
+@pytest.mark.parametrize("old", ['"tiny"', "hook_resid_post", "6.54.12"])
+def test_metadata_that_was_changed_is_found(sae, tmp_path, old):
+    path = save_sae(sae("relu"), tmp_path) / "cfg.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, '"other"' if old == '"tiny"' else "hook_mlp_out" if "hook" in old else "6.55.0"))
+    with pytest.raises(BadFile, match="does not match the sha256 it was written with: a file was changed"):
+        load_sae(tmp_path)
+
+
+FULL = """
+import resource, sys
+from demur.errors import OutOfRoom
+from demur.saes import load_sae, save_sae
+sae = load_sae(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    save_sae(sae, sys.argv[2])
+except OutOfRoom as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("most", [100, 1000])
+def test_a_full_disk_leaves_the_sae_that_stood_there_whole(sae, tmp_path, most):
+    first, second = sae("relu"), sae("relu", 1)
+    save_sae(first, tmp_path / "there")
+    save_sae(second, tmp_path / "other")
+    command = [sys.executable, "-c", FULL, str(tmp_path / "other"), str(tmp_path / "there"), str(most)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout.startswith("no room to write ")
+    assert load_sae(tmp_path / "there").sha256 == first.sha256
+    assert sorted(file.name for file in (tmp_path / "there").iterdir()) == ["cfg.json", "sae_weights.safetensors"]

@@ -6,7 +6,6 @@ found, or null where it found none. Nothing is made here; what was published is 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from demur.attacks.family import Attack, request, talk
 from demur.errors import BadFile, InputError
+from demur.runs.strict import read_json
 from demur.types import Conversation, Prompt
 
 DEFAULT = "jailbreakbench/JBC/manual/vicuna-13b-v1.5.json"
@@ -36,10 +36,10 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """Read an artifact. BadFile, naming file, row and field, when it is missing or malformed."""
     path = Path(path)
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        data: Any = read_json(path.read_text(encoding="utf-8-sig"))
     except OSError as e:
         raise BadFile(f"{path}: cannot be read ({e.strerror}); it should be a JailbreakBench artifact") from e
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise BadFile(f"{path}: not JSON in UTF-8: {e}") from e
     rows = data.get("jailbreaks") if isinstance(data, dict) else None
     if not isinstance(rows, list) or not rows:

@@ -6,6 +6,7 @@ hookpoints are module names inside the model, such as layers.3 or layers.3.mlp. 
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,8 +73,10 @@ def write_steer(vector: SteeringVector, path: Path, blocks: str = "layers", dose
         }
     if len(record) < len(vector.vectors):
         raise BadVector("two sites of the vector are one place (a block's output is the next one's input); add them.")
+    buffer = io.BytesIO()
+    torch.save(record, buffer)
     with atomic(path) as temporary:
-        torch.save(record, temporary)
+        temporary.write_bytes(buffer.getvalue())
     return path
 
 

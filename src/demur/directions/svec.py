@@ -12,6 +12,7 @@ import torch
 
 from demur.directions.vectors import as_input, from_rows
 from demur.errors import BadFile, BadVector
+from demur.runs.strict import read_json
 from demur.runs.writing import write_text
 from demur.types import Point, Site, SteeringVector
 
@@ -19,11 +20,11 @@ from demur.types import Point, Site, SteeringVector
 def read_svec(path: Path, point: Point = "pre") -> SteeringVector:
     """The vector of a .svec file. point: where in its block a layer's vector is added. BadFile when malformed."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path.read_text(encoding="utf-8"))
         rows = [(int(layer), torch.tensor(row, dtype=torch.float32)) for layer, row in record["directions"].items()]
     except FileNotFoundError:
         raise BadFile(f"no .svec file at {path}; check the path.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadFile(f'{path} is no .svec file: {error!r}; it is JSON with "directions": {{layer: [...]}}.') from error
     origin = {"file": path.name, "format": "svec", "model": str(record.get("model_type", ""))}
     return from_rows(((Site(layer, point), row) for layer, row in rows), origin, str(path))

@@ -153,7 +153,7 @@ def clamp(sae: SAE, latents: Sequence[int] | Tensor, value: Amount, keep_error: 
 
     value: in the latents' own units, one number or one a latent. keep_error: see the module. Without latents, and
     with the error kept, an intervention without sites. Raises BadSpec for a latent that is not there or given twice,
-    a number that is not finite, or another number of numbers than latents.
+    a number that is not finite, or another number of numbers than latents; BadVector for one with a decoder row of 0.
     """
     return clamped(sae, latents, value, "constant", keep_error)
 
@@ -176,6 +176,11 @@ def clamped(sae: SAE, latents: Any, amount: Any, mode: Mode, keep_error: bool, w
     """`clamp` or `multiply` by name, with a direction that is taken out of the decoder rows (`clamp_features`)."""
     columns = _latents(sae, latents)
     numbers = torch.tensor(numbers_of(amount, len(columns), WORDS[mode]), dtype=torch.float32)
+    if len(silent := columns[~sae.weights["W_dec"].detach()[columns].any(-1).to(columns.device)]):
+        raise BadVector(
+            f"latent {int(silent[0])} of {sae.source or 'this SAE'} writes nothing, for its decoder row is zero: to "
+            f"{'hold' if mode == 'constant' else 'multiply'} it would change no answer; leave it out."
+        )
     idle = not len(columns) or (mode == "multiply" and bool(numbers.eq(1).all()))
     chosen = choose(sae, columns)
     if without is not None:

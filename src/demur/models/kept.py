@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from demur.errors import BadFile, OutOfRoom
-from demur.runs.writing import FULL
+from demur.runs.writing import is_full
 
 MANIFEST = "manifest.json"
 UNLISTED = (MANIFEST, "README.md")
@@ -40,9 +40,11 @@ def kept(name: str, make: Callable[[Path], None], room: int, what: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             return _made(folder, make, room, what)
-    except OSError as error:
-        if error.errno in FULL:
+    except Exception as error:  # tokenizers and safetensors have errors of their own for a full disk
+        if is_full(error):
             raise _full(folder.parent, room, what) from error
+        if not isinstance(error, OSError):
+            raise
         raise BadFile(
             f"cannot write {what} to {folder.parent}: {error.strerror or error}; "
             f"set DEMUR_CACHE to a folder that you may write"
@@ -88,7 +90,7 @@ def fault(folder: Path) -> str:
                 return f"{folder / name} is missing"
             if sha256(folder / name) != expected:
                 return f"{folder / name} is not what {MANIFEST} says (sha256)"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return f"{folder / MANIFEST} cannot be read ({error})"
     unlisted = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in {*files, *UNLISTED})
     return f"{folder / unlisted[0]} is not in {MANIFEST}" if unlisted else ""

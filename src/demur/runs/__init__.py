@@ -6,7 +6,7 @@ from demur.runs.journal import Journal, Row, Run
 from demur.runs.keys import batch_salt, digest, generation_key, score_key, verdict_key
 from demur.runs.results import Results, read_results, write_results
 from demur.runs.sources import SOURCE_ROOMS, code_hash, source_hash
-from demur.runs.writing import atomic, check_place, write_text
+from demur.runs.writing import atomic, check_place, room, write_text
 
 __all__ = [
     "SOURCE_ROOMS",
@@ -25,6 +25,7 @@ __all__ = [
     "flat_rows",
     "generation_key",
     "read_results",
+    "room",
     "score_key",
     "source_hash",
     "verdict_key",

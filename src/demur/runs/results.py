@@ -1,7 +1,8 @@
-"""`results.json`: a run's spec, its figures and how long it took."""
+"""`results.json`: a run's spec, its figures and how long it took, sealed by their sha256."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from demur.errors import BadFile, BadSpec
 from demur.runs.frame import to_pandas
 from demur.runs.keys import canonical
+from demur.runs.strict import read_json
 from demur.runs.writing import write_text
 from demur.types import Figure
 
@@ -48,20 +50,25 @@ def write_results(out: str | Path, spec: Mapping[str, Any], figures: Sequence[Fi
     if problem := _problem(rows, seconds):
         raise BadSpec(f"{NAME}: {problem}; nothing was written")
     page = {"spec": json.loads(canonical(spec)), "figures": rows, "seconds": seconds}
+    page["sha256"] = _seal(page)
     text = json.dumps(page, indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(Path(out) / NAME, text + "\n")
 
 
 def read_results(path: str | Path) -> Results:
-    """Read `path`, or `path`/results.json, and check it. Raises BadFile naming the figure and column."""
+    """Read `path`, or `path`/results.json, and check it. Raises BadFile naming the figure and column.
+
+    Files of version 0.1 and of other tools have no sha256.
+    """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
     try:
-        page = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        page = read_json(path.read_text(encoding="utf-8"), finite=True)
     except OSError as error:
         raise BadFile(f"cannot read {path}: {error.strerror}; run the experiment that writes it") from error
     except ValueError as error:
         raise BadFile(f"{path} is not JSON ({error}); run the experiment again") from error
+    seal = page.pop("sha256", None) if isinstance(page, dict) else None
     if not isinstance(page, dict) or set(page) != {"spec", "figures", "seconds"}:
         found = sorted(page) if isinstance(page, dict) else type(page).__name__
         raise BadFile(f"{path} must hold exactly spec, figures and seconds; found {found}")
@@ -69,7 +76,15 @@ def read_results(path: str | Path) -> Results:
         raise BadFile(f"{path}: spec must be an object and figures a list; run the experiment again")
     if problem := _problem(page["figures"], page["seconds"]):
         raise BadFile(f"{path}: {problem}; run the experiment again")
+    if seal not in (None, _seal(page)):
+        raise BadFile(
+            f"{path} does not match its sha256: it was changed since it was written; run the experiment again"
+        )
     return Results(page["spec"], tuple(Figure(**row) for row in page["figures"]), page["seconds"])
+
+
+def _seal(page: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
 
 def _problem(rows: Sequence[Any], seconds: Any) -> str:
@@ -101,7 +116,3 @@ def _problem(rows: Sequence[Any], seconds: Any) -> str:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")

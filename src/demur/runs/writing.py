@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,10 @@ from pathlib import Path
 
 from demur.errors import BadFile, OutOfRoom
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where no more can be written: the disk, a quota or a limit on a file's size is reached."""
+UNWRITTEN = r"inline_container\.cc.*(unexpected pos|write failed)|^\d+ requested and \d+ written$"
+"""What torch and numpy say when a file did not take all that they wrote, without the reason."""
 
 
 @contextmanager
@@ -28,10 +32,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in FULL:
+    except Exception as error:
+        if is_full(error):
             raise OutOfRoom(f"no room to write {path}; what was there is intact: free space, run again") from error
-        raise BadFile(f"cannot write {path}: {error.strerror or error}; choose a folder you may write") from error
+        if isinstance(error, OSError):
+            raise BadFile(f"cannot write {path}: {error.strerror or error}; choose a folder you may write") from error
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -51,6 +57,28 @@ def check_place(path: str | Path, folder: bool = False) -> None:
         raise BadFile(f"cannot write {path}: {there} is a file; choose another folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise BadFile(f"cannot write {path}: {there} is read-only; choose a folder you may write.")
+
+
+@contextmanager
+def room(path: str | Path) -> Iterator[None]:
+    """OutOfRoom, naming `path`, for whatever a library raises inside when nothing more can be written."""
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise OutOfRoom(f"no room to write {path}; what is whole there is kept: free space, run again") from error
+        raise
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or the one behind it, is of a full disk. Libraries in Rust and C++ have it in their text."""
+    while error is not None:
+        found = re.search(r"\(os error (\d+)\)|\[errno (\d+)\]", text := str(error), re.I)
+        number = error.errno if isinstance(error, OSError) else None
+        if number in FULL or (found and int(found[1] or found[2]) in FULL) or re.search(UNWRITTEN, text):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_text(path: str | Path, text: str) -> Path:

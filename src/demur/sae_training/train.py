@@ -10,6 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partialmethod
 from pathlib import Path
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor
 
 from demur.activations.disk import Rows
-from demur.errors import InputError
+from demur.errors import BadFile, InputError
+from demur.runs import room, write_text
 from demur.saes import SAE, hook_name, load_sae, save_sae, thresholded
+from demur.saes.files import read_config
 from demur.types import Site
 
 OUTLIERS = 4
@@ -90,19 +93,19 @@ def train_sae(
     """Train on the rows of `site` and write SAELens' layout to `out`; a finished one is read instead.
 
     A broken-off training goes on at its last checkpoint. Raises InputError without sae-lens, when the rows are too
-    few, or when `out` was begun with other settings.
+    few, or when `out` was begun with other settings; BadFile for a damaged checkpoint, OutOfRoom when the disk is full.
     """
     out = Path(out)
     settings = json.loads(json.dumps({"training": asdict(training), "site": str(site), "rows": rows.spec,
                                       "count": rows.count}))  # fmt: skip
     noted = out / "training.json"
-    if noted.exists() and json.loads(noted.read_text(encoding="utf-8")) != settings:
+    if noted.exists() and read_config(noted) != settings:
         raise InputError(f"{out} was begun with other settings (see {noted.name}); give another folder, or remove it.")
     if (out / "cfg.json").exists():
         return load_sae(out)
-    out.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    trained = _run(rows, site, training, out, model, progress)
+    write_text(noted, json.dumps(settings, indent=1) + "\n")
+    with room(out):
+        trained = _run(rows, site, training, out, model, progress)
     if training.kind == "jumprelu":
         some = next(rows.shuffled(site, min(rows.count, CALIBRATING), training.seed))
         trained = thresholded(trained, some, training.active)
@@ -175,11 +178,13 @@ def _run(
     )
     last = _latest(out / CHECKPOINT)
     if last is not None:
-        sae.load_weights_from_checkpoint(last)
+        with _reading(last):
+            sae.load_weights_from_checkpoint(last)
     provider = _Provider(rows, site, training, progress, steps)
     trainer = SAETrainer(config, sae, provider)
     if last is not None:
-        trainer.load_trainer_state(last)
+        with _reading(last):
+            trainer.load_trainer_state(last)
         # Not n_training_steps: sae-lens writes a checkpoint before it counts the step.
         provider.seek(SCALING + trainer.n_training_samples // training.batch)
         trainer.checkpoint_thresholds = [t for t in trainer.checkpoint_thresholds if t > trainer.n_training_samples]
@@ -214,6 +219,16 @@ class _Provider(Iterator[Tensor]):
             self.progress(min(max(0, self.number - SCALING), self.steps), self.steps)
         self.number += 1
         return next(self.batches)
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    """BadFile for whatever sae-lens raises on a checkpoint that it cannot read."""
+    try:
+        yield
+    except Exception as error:  # safetensors', torch's and json's errors share no base class
+        raise BadFile(f"the checkpoint {checkpoint} cannot be read ({type(error).__name__}); remove it, and training "
+                      "goes on at the one before.") from error  # fmt: skip
 
 
 def _latest(folder: Path) -> Path | None:

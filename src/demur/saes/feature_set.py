@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import BadFile, BadSpec
+from demur.runs.strict import read_json
 from demur.runs.writing import write_text
 from demur.saes.load import reload_sae
 from demur.saes.sae import SAE
@@ -54,10 +55,10 @@ def load_features(path: str | Path, weights: str | None = None) -> FeatureSet:
     weights: the engine fingerprint's weight hash that the features must have been found on.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = read_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadFile(f"no feature set at {path}; `demur features find` writes one.") from None
-    except (OSError, ValueError, RecursionError) as problem:
+    except (OSError, ValueError) as problem:
         raise BadFile(f"{path} is not a readable feature set: {problem}; find the features again.") from problem
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind != KIND:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from demur.errors import BadFile
+from demur.runs.strict import read_json
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """A JSON object. BadFile when it is missing or something else."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadFile(f"no {path.name} in {path.parent}; copy the SAE's whole folder.") from None
     except (OSError, ValueError) as problem:

@@ -6,6 +6,7 @@ becomes jumprelu with the threshold it learned. Sources: sae_lens/saes/*.py and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from demur.errors import BadFile, UnknownName
-from demur.runs.writing import atomic, write_text
+from demur.runs.writing import atomic
 from demur.saes.files import read_config, read_tensors, take, wanted
 from demur.saes.hooks import hook_name, site_of
 from demur.saes.sae import NEEDS, NORMALISATIONS, SAE, Kind, fold_centring, fold_scale
@@ -84,8 +85,11 @@ def read(folder: Path, scale: float | None = None, overrides: Mapping[str, Any] 
     for key in ("d_in", "d_sae"):
         if config.get(key) not in (None, getattr(sae, key)):
             raise BadFile(f"{path} has {key} {config[key]}, the weights {getattr(sae, key)}; copy the whole folder.")
-    if not overrides and header.get("sha256", sae.sha256) != sae.sha256:
-        raise BadFile(f"{folder} does not match the sha256 it was written with: a file was changed; get it again.")
+    # What a registry overrides is not what was written.
+    for what, seal in (("sha256", sae.sha256), ("metadata", _seal(metadata))) if not overrides else ():
+        if header.get(what, seal) != seal:
+            said = path if what == "metadata" else folder
+            raise BadFile(f"{said} does not match the sha256 it was written with: a file was changed; get it again.")
     if not _is_centred(metadata, config):
         return sae
     told = {**metadata, "model_from_pretrained_kwargs": {}}
@@ -119,10 +123,16 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
         config |= {"k": sae.k, "rescale_acts_by_decoder_norm": sae.rescale_acts_by_decoder_norm}
     # Cloned: safetensors takes no two tensors that share memory, as a tied encoder and decoder do.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sae.weights.items()}
-    with atomic(folder / FILES[1]) as temporary:
-        save_file(tensors, temporary, {"sha256": sae.sha256})
-    write_text(folder / FILES[0], json.dumps(config, indent=1))
+    # Both are written before either takes its place, so that what stood there stays whole.
+    with atomic(folder / FILES[0]) as written, atomic(folder / FILES[1]) as temporary:
+        written.write_text(json.dumps(config, indent=1), encoding="utf-8")
+        save_file(tensors, temporary, {"sha256": sae.sha256, "metadata": _seal(metadata)})
     return folder
+
+
+def _seal(metadata: Mapping[str, Any]) -> str:
+    """sha256 of what cfg.json says beside the numbers, which the SAE's own hash leaves out."""
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
 def _metadata(config: Mapping[str, Any]) -> dict[str, Any]:
