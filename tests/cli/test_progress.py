@@ -10,7 +10,9 @@ import time
 import pytest
 
 from demur.cli import progress as module
-from demur.cli.progress import Stopped, progress
+from demur.cli.progress import journaled, progress
+from demur.cli.stop import NOTHING_KEPT, Stopped
+from demur.runs import Journal
 
 
 def written(monkeypatch) -> io.StringIO:
@@ -85,7 +87,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_run_says_in_one_line_what_is_kept_and_goes_on_when_run_again(tmp_path, number, status, demur,
                                                                                  planted):  # fmt: skip
     out = tmp_path / "out"
@@ -111,3 +113,161 @@ def test_a_stopped_run_says_in_one_line_what_is_kept_and_goes_on_when_run_again(
     said = demur(*asked)
     assert said.status == 0
     assert "calibrating the judge" in said.phases
+
+
+def begun(tmp_path, code, wait, *args) -> subprocess.Popen:
+    """A process that runs `code`, once it has printed `wait` on stderr."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], text=True, env=env, cwd=tmp_path,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    said = ""
+    assert run.stderr is not None
+    while wait not in said:
+        read = run.stderr.read(1)
+        assert read, said
+        said += read
+    return run
+
+
+def test_a_run_without_a_journal_yet_keeps_nothing_and_says_so(tmp_path, monkeypatch):
+    written(monkeypatch)
+    with pytest.raises(Stopped) as stopped, progress(journaled(tmp_path)):
+        raise Stopped(130)
+    assert stopped.value.kept == NOTHING_KEPT
+    (tmp_path / "journal.sqlite").touch()
+    with pytest.raises(Stopped) as stopped, progress(journaled(tmp_path)):
+        raise Stopped(130)
+    assert stopped.value.kept.startswith(f"what is finished is kept in {tmp_path / 'journal.sqlite'};")
+
+
+STUBBORN = """
+import sys, time
+import demur.engines.hf as hf
+from demur.cli.main import main
+
+class Stubborn:
+    def __init__(self, *_):
+        try:
+            time.sleep(30)
+        finally:
+            sys.stderr.write("cleaning up")
+            sys.stderr.flush()
+            time.sleep(30)
+
+hf.HFEngine = Stubborn
+sys.exit(main(["generate", "mock", "hi"]))
+"""
+
+
+def test_a_second_signal_ends_the_process_at_once_with_the_line(tmp_path):
+    with begun(tmp_path, STUBBORN, "loading mock ...") as run:
+        time.sleep(0.3)
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        said = ""
+        while "cleaning up" not in said:
+            said += run.stderr.read(1)
+        run.send_signal(signal.SIGINT)
+        _, rest = run.communicate(timeout=10)
+    assert run.returncode == 130
+    assert rest == f"\nstopped: {NOTHING_KEPT}\n"
+
+
+SWALLOWS = """
+import sys, time
+import demur.engines.hf as hf
+from demur.cli.main import main
+
+def engine(*_):
+    try:
+        time.sleep(30)
+    except BaseException as error:
+        raise ImportError("initialization failed") from None
+
+hf.HFEngine = engine
+sys.exit(main(["generate", "mock", "hi"]))
+"""
+
+
+def test_a_signal_that_a_library_takes_for_its_own_error_is_still_a_stop(tmp_path):
+    with begun(tmp_path, SWALLOWS, "loading mock ...") as run:
+        time.sleep(0.3)
+        run.send_signal(signal.SIGTERM)
+        _, rest = run.communicate(timeout=10)
+    assert run.returncode == 143
+    assert rest.splitlines()[-1] == f"stopped: {NOTHING_KEPT}" and "initialization" not in rest
+
+
+IMPORTING = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich":
+            sys.stderr.write("importing")
+            sys.stderr.flush()
+            time.sleep(30)
+
+sys.meta_path.insert(0, Slow())
+from demur.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_demur_is_imported_is_one_line(tmp_path, number, status):
+    with begun(tmp_path, IMPORTING, "importing", "doctor") as run:
+        time.sleep(0.2)
+        run.send_signal(number)
+        _, rest = run.communicate(timeout=10)
+    assert run.returncode == status
+    assert rest == f"stopped: {NOTHING_KEPT}\n"
+
+
+NOHUP = """
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from demur.cli.stop import stoppable
+with stoppable():
+    signal.raise_signal(signal.SIGHUP)
+    print("goes on")
+"""
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    done = subprocess.run([sys.executable, "-c", NOHUP], capture_output=True, text=True)
+    assert done.stdout == "goes on\n"
+
+
+WRITING = """
+import os, signal, sys
+from demur.cli.stop import Stopped, stoppable
+from demur.runs import Journal
+from tests.runs.conftest import answer
+
+try:
+    with stoppable(), Journal(sys.argv[1]) as journal:
+        run = journal.start_run({"a": 1})
+        signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        for start in range(0, 100_000, 8):
+            some = [answer(i) for i in range(start, start + 8)]
+            journal.add_generations(some)
+            journal.link(run, "unsteered", "s", some, start)
+            print(start, flush=True)
+except Stopped as stop:
+    sys.exit(stop.status)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.031, 0.047, 0.083, 0.1, 0.15])
+def test_a_signal_while_the_journal_is_written_leaves_it_whole(tmp_path, seconds):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WRITING, str(tmp_path / "j"), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (143, "")
+    with Journal(tmp_path / "j") as journal:
+        (run,) = journal.runs()
+        rows = journal.rows(run.id)
+        assert journal.damaged == ()
+        assert all(row.generation for row in rows) and len(rows) >= 8 * len(done.stdout.splitlines())

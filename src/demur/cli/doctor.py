@@ -35,7 +35,7 @@ def doctor() -> None:
         table.add_row(f"extra {extra}", seen(said if all(there.values()) else f"{said}: pip install 'demur[{extra}]'"))
     table.add_row("cpu", f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads used")
     table.add_row("cpu features", torch.backends.cpu.get_cpu_capability())
-    table.add_row("gpu", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
+    table.add_row("gpu", seen(torch.cuda.get_device_name() if torch.cuda.is_available() else "none"))
     table.add_row("dtype for auto", best_dtype())
     free = shutil.disk_usage(next(p for p in (cache(), *cache().parents) if p.exists())).free / 1e9
     table.add_row("cache (DEMUR_CACHE)", seen(f"{cache()}, {free:.0f} GB free"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import signal
+import io
+import logging
+import os
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +17,11 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from demur.cli import baseline, direction, doctor, evaluate, features, generate, models, runs, sae, vector
-from demur.cli.progress import Stopped
 from demur.cli.show import seen
+from demur.cli.stop import STATE, Stopped, kept, stoppable
 from demur.errors import DemurError
+from demur.reports.layout import visible
+from demur.runs.writing import is_full
 from demur.version import VERSION
 
 ORDER = ("quickstart", "baseline", "evaluate", "direction", "features", "sae", "generate", "vector", "runs", "models",
@@ -70,14 +76,33 @@ Usage: Any = typer.BadParameter.__base__
 """What the parser raises for arguments that it does not understand; typer gives it no name of its own."""
 
 
+SHOW = "DEMUR_TRACEBACK"
+"""An environment variable: with it the traceback of a fault of demur's own is shown."""
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; the console script's entry. Returns the exit status."""
-    try:
-        with _stoppable():
-            return app(args=argv, standalone_mode=False) or 0
-    except DemurError as error:
+    """Run the command line. Returns the exit status; nothing is raised, and no line but demur's is printed."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    with stoppable(), _warnings():
+        try:
+            status = app(args=argv, standalone_mode=False) or 0
+            sys.stdout.flush()
+            return status
+        except Stopped as stop:
+            return _say(stop.kept, stop.status, "stopped")
+        except BaseException as error:
+            if STATE.status:  # a library took the signal for an error of its own
+                return _say(kept(), STATE.status, "stopped")
+            return _failed(error)
+
+
+def _failed(error: Any) -> int:
+    """Say what was raised (a BaseException), in one line; the exit status."""
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, DemurError):
         return _say(str(error), error.exit_status)
-    except Usage as error:
+    if isinstance(error, Usage):
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
             return error.exit_code
@@ -85,29 +110,55 @@ def main(argv: list[str] | None = None) -> int:
         said = said[:1].lower() + said[1:] + ("" if said.endswith((".", "?")) else ".")
         command = error.ctx.command_path if error.ctx is not None else "demur"
         return _say(f"{said} See {command} --help.", error.exit_code)
-    except OSError as error:
+    if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has enough
+        return _mute() or 1
+    if is_full(error):
+        return _mute() or _say("no room left to write; what is whole is kept: free space, run again.", 1)
+    if isinstance(error, MemoryError):
+        return _say("memory ran out; what is finished is kept: take a smaller model, or fewer prompts.", 1)
+    if isinstance(error, OSError):
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path.", 1)
-    except Stopped as stop:
-        return _say(stop.kept, stop.status, "stopped")
+    if os.environ.get(SHOW):
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(visible(line), file=sys.stderr)
+    said = f"{type(error).__name__}: {str(error) or 'no message'}"
+    return _say(f"{said}. This is a fault of demur, not of yours; what is finished is kept. Run it with {SHOW}=1 to "
+                "see where, and report it.", 1)  # fmt: skip
 
 
 def _say(text: str, status: int, kind: str = "error") -> int:
-    """One line on stderr."""
-    Console(stderr=True, soft_wrap=True).print(f"[red]{kind}[/red]: ", end="")
-    print(seen(text).plain, file=sys.stderr)
+    """One line on stderr, where there still is one."""
+    with suppress(OSError):
+        Console(stderr=True, soft_wrap=True).print(f"[red]{kind}[/red]: ", end="")
+        print(seen(text).plain, file=sys.stderr)
     return status
 
 
+def _mute() -> int:
+    """Drop what is still to be written to stdout: Python would try it once more at its end, and say so."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+class _Handler(logging.Handler):
+    """demur's own log, in lines as all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.getMessage(), 0, "warning")
+
+
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise Stopped, with the exit status that shells know: 130 and 143."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise Stopped(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+def _warnings() -> Iterator[None]:
+    """Warnings are one line each, without control characters and without the place in demur's code."""
+    before, handler = warnings.formatwarning, _Handler(logging.WARNING)
+    warnings.formatwarning = lambda message, *_args, **_options: f"warning: {seen(str(message)).plain}\n"
+    logging.getLogger("demur").addHandler(handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the terminal is not UTF-8
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        warnings.formatwarning = before
+        logging.getLogger("demur").removeHandler(handler)

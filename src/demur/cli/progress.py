@@ -1,4 +1,4 @@
-"""What a command says while it works, and when it is stopped."""
+"""What a command says while it works, and what it keeps when it is stopped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from demur.cli.stop import NOTHING_KEPT, STATE, Kept
+from demur.reports.layout import one_line
+
 if TYPE_CHECKING:
     from demur.cli.options import Loading
     from demur.engines.hf import HFEngine
@@ -25,37 +28,27 @@ MEASURED = 3.0
 """Seconds that a batch takes at least before anything is reckoned from it: one from the journal takes none."""
 BEAT = 20.0
 """Seconds after which a line that goes on says how far it is."""
-NOTHING_KEPT = "nothing was written; run it again."
 
 
-class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. No Exception, so that nothing on the way takes it for an error of its own."""
-
-    def __init__(self, status: int):
-        self.status, self.kept = status, NOTHING_KEPT
-
-
-def journaled(out: Path) -> str:
+def journaled(out: Path) -> Kept:
     """What a run with a journal in `out` keeps when it is stopped."""
-    return f"what is finished is kept in {out / 'journal.sqlite'}; run the same command again and it goes on."
+    journal = out / "journal.sqlite"
+    said = f"what is finished is kept in {journal}; run the same command again and it goes on."
+    return lambda: said if journal.exists() else NOTHING_KEPT
 
 
 @contextmanager
-def progress(kept: str = NOTHING_KEPT, answers: int = 0) -> Iterator[Update]:
+def progress(kept: Kept = NOTHING_KEPT, answers: int = 0) -> Iterator[Update]:
     """A callback that shows how far each phase is, on stderr: a bar with the time left, or a line where stderr is no
-    terminal. kept: what is said when the work is stopped. answers: how many there will be; then about how long that
-    takes is said as soon as a batch of them was timed."""
+    terminal. kept: what is said when the command is stopped from here on. answers: how many there will be; then about
+    how long that takes is said as soon as a batch of them was timed."""
+    STATE.kept = kept
     screen = Console(stderr=True)
-    try:
-        with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as shown:
-            if answers:
-                shown.note(
-                    f"up to {answers} answers, each generated and judged; what was made before is not made again"
-                )
-            yield _timed(shown, answers) if answers else shown.update
-    except Stopped as stop:
-        stop.kept = kept
-        raise
+    with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as shown:
+        if answers:
+            shown.note(f"up to {answers} answers, each generated and judged; what was made before is not made again")
+        update = _timed(shown, answers) if answers else shown.update
+        yield lambda phase, done, total: update(one_line(phase), done, total)
 
 
 @dataclass(frozen=True)
@@ -90,13 +83,11 @@ def _timed(shown: _Shown, answers: int) -> Update:
 
 def opened(model: str, loading: Loading, update: Update) -> HFEngine:
     """The engine of a model."""
-    from demur.cli.show import seen
     from demur.engines.hf import HFEngine
 
-    name = seen(model).plain
-    update(f"loading {name}", 0, 1)
+    update(f"loading {model}", 0, 1)
     engine = HFEngine(model, loading.dtype, **loading.keywords())
-    update(f"loading {name}", 1, 1)
+    update(f"loading {model}", 1, 1)
     return engine
 
 

@@ -43,7 +43,7 @@ def list_(journal: JournalPath = Path("runs/quickstart")) -> None:
     with _open(journal) as opened:
         for run in opened.runs():
             took = "" if run.status == "open" and not run.seconds else f"{run.seconds:.0f}"
-            table.add_row(run.id[:12], seen(run.name), run.created, run.status, took)
+            table.add_row(*map(seen, (run.id[:12], run.name, run.created, run.status, took)))
     console.print(table)
 
 
@@ -55,7 +55,7 @@ def show(run: str, journal: JournalPath = Path("runs/quickstart")) -> None:
     with _open(journal) as opened:
         found = _pick(opened, run)
         rows = Counter((row.set, row.arm) for row in opened.rows(found.id) if row.generation is not None)
-        console.print_json(json.dumps(found.spec), ensure_ascii=True)
+        console.print_json(json.dumps(found.spec).replace("\x7f", "\\u007f"), ensure_ascii=True)
         table = Table("set", "arm", "answers")
         for (name, arm), count in rows.items():
             table.add_row(seen(name), seen(arm), str(count))

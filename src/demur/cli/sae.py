@@ -14,6 +14,7 @@ from demur.cli.choices import SaeKind, one_of, parts
 from demur.cli.progress import opened, progress
 from demur.cli.results import about, say
 from demur.cli.show import console, seen
+from demur.cli.stop import NOTHING_KEPT
 from demur.errors import InputError, MissingExtra
 from demur.types import Use
 
@@ -84,13 +85,14 @@ def train(
     sites = list(dict.fromkeys(map(parse_site, site)))
     training = Training(kind=kind.value, d_sae=d_sae, k=k, tokens=tokens, batch=batch, lr=lr, seed=seed)
     kept = f"activations and checkpoints are kept in {out}; run the same command again and it goes on."
+    said = lambda: kept if (out / "activations").exists() else NOTHING_KEPT  # noqa: E731
     with progress() as update:
         engine = opened(model, loading, update)
         engine.check_sites(sites)
     training_takes = len(sites) * expected_seconds(engine.d_model, training)
     if asked := sum(sets.values()):
         say(f"First {asked:,} chats are answered, {ANSWER} tokens each at most.")
-    with progress(kept) as update:
+    with progress(said) as update:
         read = passages(engine, text, list(sets), "fit", update, begin=_unescaped(begin))
         rows = [row for part in read.values() for row in part]
         random.Random(0).shuffle(rows)
@@ -101,7 +103,7 @@ def train(
         f"{min(there, tokens):,} of {there:,} tokens are read: {about(reading_takes)} here{again}. Training on "
         f"{tokens:,} tokens: {about(training_takes)}{f' for {len(sites)} sites' if len(sites) > 1 else ''}."
     )
-    with progress(kept) as update:
+    with progress(said) as update:
         stored = collect(engine, rows, sites, out / "activations", tokens, update)
         made = [train_sae(stored, place, training, out / str(place), model,
                           lambda done, total, place=place: update(f"training {place}", done, total),
@@ -147,7 +149,7 @@ def check(
         table.add_column(name, justify="left" if name in ("SAE", "set") else "right")
     for card in cards:
         for f in card.sets:
-            table.add_row(seen(card.sae), f.set, str(f.tokens), f"{f.l0:.1f}", f"{f.explained:.3f}",
+            table.add_row(seen(card.sae), seen(f.set), str(f.tokens), f"{f.l0:.1f}", f"{f.explained:.3f}",
                           f"{f.recovered:.3f}", f"{f.clean:.3f}", f"{f.spliced:.3f}", f"{f.ablated:.3f}")  # fmt: skip
     console.print(table)
     for card in cards:

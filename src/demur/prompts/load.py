@@ -69,12 +69,13 @@ def load_items(name: str = ITEMS, use: Use | None = None, limit: int | None = No
 
 
 def _file(name: str, uses: bool) -> list[Prompt]:
-    path, colon, column = name, "", None
-    if not Path(name).is_file():
-        head, colon, tail = name.rpartition(":")
-        if colon and Path(head).suffix.lower() in SUFFIXES:
-            path, column = head, tail or None
-    if Path(path).suffix.lower() in SUFFIXES or os.sep in path or Path(path).is_file():
+    path, column = name, None
+    if not os.path.isfile(name):
+        cuts = [i for i, letter in enumerate(name) if letter == ":" and Path(name[:i]).suffix.lower() in SUFFIXES]
+        if cuts:  # a column's name may hold a colon too
+            cut = next((i for i in cuts if os.path.isfile(name[:i])), cuts[-1])
+            path, column = name[:cut], name[cut + 1 :] or None
+    if Path(path).suffix.lower() in SUFFIXES or os.sep in path or os.path.isfile(path):
         return read_prompts(path, column, uses=uses)
     if name.startswith("caa:"):
         raise InputError(f"{name!r} is a set of contrast pairs, not of prompts; read it with caa_pairs({name!r})")

@@ -17,7 +17,10 @@ SHOWN = 2000
 
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {127: "\u2421"}
 _BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C]
-_UNSEEN = _CONTROLS | {code: f"<U+{code:04X}>" for code in [*range(0x80, 0xA0), *_BIDI]}
+_INVISIBLE = [0xAD, 0x180E, 0x200B, 0x2028, 0x2029, *range(0x2060, 0x2065), *range(0x206A, 0x2070), 0xFEFF,
+              *range(0xFFF9, 0xFFFC), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE0080)]  # fmt: skip
+"""No width and no ink; the joiners that scripts and emoji need are left out."""
+_UNSEEN = _CONTROLS | {code: f"<U+{code:04X}>" for code in [*range(0x80, 0xA0), *_BIDI, *_INVISIBLE]}
 _UNSEEN |= dict.fromkeys(range(55296, 57344), "�")
 
 
