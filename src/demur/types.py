@@ -5,10 +5,13 @@ Tensors appear only in annotations, so importing this module does not import tor
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from demur.errors import BadSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,7 +248,7 @@ class EngineFingerprint:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How tokens are chosen. temperature 0 is greedy."""
+    """How tokens are chosen. temperature 0 is greedy. BadSpec for a temperature or top_p that means nothing."""
 
     max_new_tokens: int = 64
     temperature: float = 0.0
@@ -254,6 +257,12 @@ class Decoding:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     """Go on to max_new_tokens whatever comes (for benchmarks)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise BadSpec(f"temperature is {self.temperature}; give 0 (greedy) or a positive number.")
+        if not 0 <= self.top_p <= 1:
+            raise BadSpec(f"top_p is {self.top_p}; give a number from 0 to 1.")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_an_unexpected_exception_is_one_line_that_names_the_way_to_its_traceback
         (OSError(28, "No space left on device"), 1, "no room left to write"),
         (Exception("No space left on device (os error 28)"), 1, "no room left to write"),
         (OutOfRoom("no room."), 1, "no room."),
-        (OSError(36, "File name too long", "x" * 300), 1, "File name too long; check the path"),
+        (OSError(36, "File name too long", "x" * 300), 2, "File name too long; check the path"),
         (KeyError(), 1, "KeyError: no message."),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -19,7 +20,7 @@ from typer.core import TyperGroup
 from demur.cli import baseline, direction, doctor, evaluate, features, generate, models, runs, sae, vector
 from demur.cli.show import seen
 from demur.cli.stop import STATE, Stopped, kept, stoppable
-from demur.errors import DemurError
+from demur.errors import DemurError, InputError
 from demur.reports.layout import visible
 from demur.runs.writing import is_full
 from demur.version import VERSION
@@ -117,7 +118,8 @@ def _failed(error: Any) -> int:
     if isinstance(error, MemoryError):
         return _say("memory ran out; what is finished is kept: take a smaller model, or fewer prompts.", 1)
     if isinstance(error, OSError):
-        return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path.", 1)
+        status = InputError.exit_status if error.errno == errno.ENAMETOOLONG else 1
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the path.", status)
     if os.environ.get(SHOW):
         for line in "".join(traceback.format_exception(error)).splitlines():
             print(visible(line), file=sys.stderr)

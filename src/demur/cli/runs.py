@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,8 @@ def _open(path: Path):
     from demur.errors import BadFile
     from demur.runs import Journal
 
-    file = path / "journal.sqlite" if path.is_dir() else path
-    if not file.exists():
+    file = path / "journal.sqlite" if os.path.isdir(path) else path
+    if not os.path.exists(file):
         raise BadFile(f"no journal at {file}; give --journal the --out folder of an evaluation.")
     return Journal(file, readonly=True)
 

@@ -16,6 +16,7 @@ import torch
 
 from demur.directions.vectors import as_output, from_rows
 from demur.errors import BadFile, BadVector
+from demur.runs.archive import fault
 from demur.runs.writing import atomic
 from demur.types import Point, Site, SteeringVector
 
@@ -82,6 +83,8 @@ def write_steer(vector: SteeringVector, path: Path, blocks: str = "layers", dose
 
 def read_torch(path: Path) -> Any:
     """What a .pt file holds, tensors and plain containers only. BadFile for pickled code."""
+    if wrong := fault(path):
+        raise BadFile(f"{path} is damaged: {wrong}; get it again.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -14,6 +14,10 @@ from torch import Tensor
 from demur.errors import BadVector, InputError
 from demur.types import Direction, Site, SteeringVector
 
+MOST_LAYERS = 1_000_000
+LARGEST = 1e7
+"""No stream has larger entries (float16 ends at 65504): in a file of others, which has no hash, they are damage."""
+
 
 def steering_vector(
     vectors: Mapping[Site, Tensor],
@@ -29,7 +33,7 @@ def steering_vector(
         raise BadVector(f"{what} has no site; give a vector at one site at least.")
     found: dict[Site, Tensor] = {}
     for site, value in sorted(vectors.items()):
-        if site.layer < 0:
+        if not 0 <= site.layer < MOST_LAYERS:
             raise BadVector(f"{what} stands at layer {site.layer}; give layers counted from 0, the first block.")
         if value.ndim != 1 or value.numel() < 2:
             raise BadVector(f"{what} at {site} has shape {list(value.shape)}; a vector has one dimension, d_model.")
@@ -49,7 +53,7 @@ def steering_vector(
 def from_rows(rows: Iterable[tuple[Site, Tensor]], origin: Mapping[str, Any], what: str) -> SteeringVector:
     """The vector of another tool's file: [1, d_model] counts as [d_model], and layers of zeros (padding) as none.
 
-    Raises BadVector for two vectors at one site, more than one row, and as `steering_vector`.
+    Raises BadVector for two vectors at one site, more than one row, entries beyond LARGEST, and as `steering_vector`.
     """
     found: dict[Site, Tensor] = {}
     for site, value in rows:
@@ -57,6 +61,9 @@ def from_rows(rows: Iterable[tuple[Site, Tensor]], origin: Mapping[str, Any], wh
             value = value[0]
         if value.ndim != 1:
             raise BadVector(f"{what}: layer {site.layer} has shape {list(value.shape)}; demur adds one vector a layer.")
+        if bool(value.isfinite().all()) and (most := float(value.abs().max())) > LARGEST:
+            raise BadVector(f"{what}: layer {site.layer} has an entry of {most:.3g}, more than any stream; the file is "
+                            "damaged, or in another unit.")  # fmt: skip
         if site in found:
             raise BadVector(f"{what} has two vectors at {site}; leave one out, or give their sum.")
         found[site] = value

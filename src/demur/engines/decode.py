@@ -118,8 +118,10 @@ class Decoder:
     def _sample(self, seat: Seat, seed: int, logits: Tensor) -> int:
         """One token by temperature and top-p, from the row's own random stream."""
         if seat.random is None:
-            seat.random = torch.Generator().manual_seed(self.decoding.seed * 1_000_003 + seed)
-        probabilities = torch.softmax(logits.float().cpu() / self.decoding.temperature, -1)
+            seat.random = torch.Generator().manual_seed((self.decoding.seed * 1_000_003 + seed) % 2**63)
+        logits = logits.float().cpu()
+        # Less the largest, which stays 0 at temperatures that no float32 is divided by.
+        probabilities = torch.softmax((logits - logits.max()) / max(self.decoding.temperature, 1e-30), -1)
         if self.decoding.top_p < 1:
             ordered, index = probabilities.sort(descending=True)
             ordered[ordered.cumsum(-1) - ordered > self.decoding.top_p] = 0

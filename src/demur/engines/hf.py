@@ -90,6 +90,11 @@ class HFEngine:
         """Width of the residual stream."""
         return self.model.d_model
 
+    @property
+    def longest(self) -> int | None:
+        """Tokens of a prompt and its answer at most; None where the model says no limit."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
     def check(self, intervention: Intervention | None) -> None:
         """UnknownName or BadVector unless the intervention fits this model."""
         if (intervention := bound(intervention, self.n_layers)) is None:

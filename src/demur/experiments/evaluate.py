@@ -13,7 +13,7 @@ from typing import Any, final
 from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
-from demur.engines.base import Engine
+from demur.engines.base import Engine, WhiteBoxEngine
 from demur.errors import InputError, check_sizes
 from demur.evaluation.evaluator import Arm, Progress, silent
 from demur.experiments.run import Setup, examples, open_run
@@ -86,6 +86,7 @@ def evaluate(
     arms = [Arm("unsteered")] + ([Arm("steered", steer)] if steer is not None else [])
     wraps = {attack: get(attack) for attack in dict.fromkeys(["direct", *config.attacks])}
     sets, skipped = _wrapped(rows, wraps)
+    sets, long = _fitting(engine, sets, config.new_tokens)
     spec = _identified(
         {"asked": dict(config.asked), "prompts": name, "attacks": list(wraps), "max_new_tokens": config.new_tokens},
         engine,
@@ -97,7 +98,7 @@ def evaluate(
         figures = table_figures(table)
         shared = run.finish(
             f"{engine.name} on {name}",
-            [_line(figures, attack, steer is not None) for attack in sets],
+            [*(_line(figures, attack, steer is not None) for attack in sets), *_left_out(long, engine)],
             [*figures, *group_figures(table, config.by)],
             evaluation_overview(figures),
             page={
@@ -109,6 +110,7 @@ def evaluate(
             },
             chosen={
                 "skipped": skipped,
+                **({"too_long": long} if long else {}),
                 **({} if steer is None else {"intervention": steer.spec()}),
                 **({"by": config.by} if config.by else {}),
             },
@@ -161,9 +163,39 @@ def _wrapped(
     return sets, skipped
 
 
+def _fitting(
+    engine: Engine, sets: Mapping[str, list[Conversation]], new_tokens: int
+) -> tuple[dict[str, list[Conversation]], dict[str, list[str]]]:
+    """The conversations that the model has room for, and by set the ids of those that are too long.
+
+    Those whose turns the engine plays first are not measured. InputError when a set has none left.
+    """
+    longest: int | None = getattr(engine, "longest", None)
+    if longest is None or not isinstance(engine, WhiteBoxEngine):
+        return dict(sets), {}
+    kept: dict[str, list[Conversation]] = {}
+    long: dict[str, list[str]] = {}
+    for name, rows in sets.items():
+        out = [c.prompt.id for c in rows if all(m.content is not None for m in c.messages)
+               and len(engine.row(c).tokens) + new_tokens > longest]  # fmt: skip
+        if len(out) == len(rows):
+            raise InputError(f"{name}: every prompt passes this model's {longest} tokens with {new_tokens} new ones; "
+                             "shorten them or lower max_new_tokens.")  # fmt: skip
+        if out:
+            long[name] = out
+        kept[name] = [c for c in rows if c.prompt.id not in out]
+    return kept, long
+
+
+def _left_out(long: Mapping[str, Sequence[str]], engine: Engine) -> list[str]:
+    """A sentence a set with prompts that are too long; the ids of a file's prompts end in their rows."""
+    return [f"{name}: {len(ids)} longer than the {getattr(engine, 'longest', None)} tokens of {engine.name} left out: "
+            f"{', '.join(ids[:5])}{' ...' if ids[5:] else ''}." for name, ids in long.items()]  # fmt: skip
+
+
 def _same_place(spec: Mapping[str, Any], out: Path) -> None:
     """InputError when `out` has the report of another evaluation, which this one would replace and does not contain."""
-    if not (out / "results.json").exists():
+    if not os.path.exists(out / "results.json"):  # False for a name that no file can have
         return
     there = read_results(out).spec
     now = json.loads(json.dumps(spec))

@@ -190,7 +190,7 @@ def _folder(name: str, revision: str | None = None) -> Path:
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
         return gguf_folder(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # False for names that no file can have, where pathlib raises
         if not (path / "config.json").exists():
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
         return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ def read_rows(path: Path) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadFile(f"{path}: cannot read {suffix or 'a file without suffix'}; known: {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        what = "a folder, not a file" if path.is_dir() else f"no such file (looked in {path.absolute().parent})"
+    if not os.path.isfile(path):  # False for names that no file can have, where pathlib raises
+        what = "a folder, not a file" if os.path.isdir(path) else f"no such file (looked in {path.absolute().parent})"
         raise BadFile(f"{path}: {what}")
     if suffix == ".parquet":
         rows = list(_parquet(path))
@@ -153,11 +154,27 @@ def _parquet(path: Path) -> Iterator[Row]:
     except ImportError as e:
         raise MissingExtra(f"{path}: reading Parquet needs pyarrow: pip install 'demur[parquet]'") from e
     try:
-        values = pq.read_table(path).to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as e:
+        table = pq.read_table(path)
+        columns = {name: _cells(path, name, table[name]) for name in table.column_names}
+    except (OSError, ValueError, LookupError, pa.ArrowException) as e:
         raise BadFile(f"{path}: not a readable Parquet file: {e}") from e
-    for number, value in enumerate(values, 1):
-        yield Row(number, f"row {number}", value)
+    for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
+        yield Row(number, f"row {number}", dict(zip(columns, cells, strict=True)))
+
+
+def _cells(path: Path, name: str, column: Any) -> list[Any]:
+    """A Parquet column's values. BadFile, naming row and column, for one that Python has no value for, as a date."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError):
+        for number, cell in enumerate(column, 1):
+            try:
+                cell.as_py()
+            except (ValueError, OverflowError) as e:
+                raise BadFile(
+                    f"{path}, row {number}, column {name!r}: cannot be read ({e}); leave the column out"
+                ) from e
+        raise
 
 
 def _row(path: Path, number: int, where: str, value: Any) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_results(path: str | Path) -> Results:
     Files of version 0.1 and of other tools have no sha256.
     """
     path = Path(path)
-    path = path / NAME if path.is_dir() else path
+    path = path / NAME if os.path.isdir(path) else path
     try:
         page = read_json(path.read_text(encoding="utf-8"), finite=True)
     except OSError as error:

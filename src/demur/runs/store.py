@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -54,7 +55,9 @@ class Store:
         self._acknowledged = totals.Acknowledged(self.path)
         self._commits = 0
         with self._speaking():
-            if readonly and not self.path.exists():
+            if "\0" in str(self.path):
+                raise BadFile(f"no file can have the name {str(path)!r}; choose another path")
+            if readonly and not os.path.exists(self.path):
                 raise BadFile(f"no journal at {self.path}; give the path that the run wrote to")
             if not readonly:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

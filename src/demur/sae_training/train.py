@@ -77,6 +77,8 @@ class Training:
             raise InputError(f"k is {self.k}, but there are {self.d_sae} latents; give a smaller k.")
         if self.active is not None and not (self.kind == "jumprelu" and 1 <= self.active <= 2 * self.k):
             raise InputError(f"active is {self.active}; jumprelu keeps 1 to {2 * self.k} latents of a token, others k.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; give a number from 0 to 2^63 - 1.")
         if self.tokens < self.batch:
             raise InputError(f"{self.tokens} tokens make no batch of {self.batch}; train on more.")
 

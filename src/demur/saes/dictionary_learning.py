@@ -6,7 +6,6 @@ at norm 1; like SAELens, we leave out the rescaling by those norms that some of 
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from demur.errors import BadFile, unknown
+from demur.runs.archive import fault
 from demur.saes.files import read_config, take, wanted
 from demur.saes.hooks import site_of
 from demur.saes.sae import NEEDS, SAE, Kind
@@ -32,12 +32,6 @@ _GATED = {
     "r_mag": "r_mag",
     "b_mag": "mag_bias",
 }
-
-
-_UNREADABLE = (
-    pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError,
-)  # fmt: skip
-"""What torch raises for pickles that it refuses, and for bytes that are none."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +103,8 @@ def _site(trainer: dict[str, object], buffer: dict[str, object], path: Path) -> 
 
 
 def _state(path: Path) -> dict[str, Tensor]:
+    if wrong := fault(path):
+        raise BadFile(f"{path} is damaged: {wrong}; get it again.")
     try:
         with warnings.catch_warnings():
             # Of a pickle protocol that it does not know well; what it then cannot read is an error all the same.
@@ -116,7 +112,7 @@ def _state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BadFile(f"no {path.name} in {path.parent}; copy the SAE's whole folder.") from None
-    except _UNREADABLE as problem:
+    except Exception as problem:  # a damaged pickle ends in a struct.error, an OverflowError, nearly anything
         line = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise BadFile(f"{path} is damaged, or holds more than tensors (not run): {line}; get it again.") from problem
     if not isinstance(state, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +47,7 @@ def load_sae(
     if (shipped := bundled_sae(str(path_or_id))) is not None:
         return replace(_read(shipped, scale), source=str(path_or_id))
     root = Path(path_or_id).expanduser().absolute()
-    if root.is_dir():
+    if os.path.isdir(root):  # False for names that no file can have, where pathlib raises
         return _read(root / subfolder, scale)
     if isinstance(path_or_id, str):
         on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) is not None
@@ -93,7 +94,7 @@ def _read_listed(known: Listed, scale: float | None, revision: str | None) -> SA
 
 
 def _read(folder: Path, scale: float | None) -> SAE:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BadFile(f"no folder {folder}{_nearby(folder.parent)}; give an SAE's folder.")
     fits = _formats(folder)
     if not fits:
@@ -112,7 +113,7 @@ def _formats(folder: Path) -> list[str]:
 
 def _nearby(folder: Path) -> str:
     """A hint: what stands there, and the first SAE in the folders just below."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return ""
     there = sorted(entry.name for entry in folder.iterdir())
     below = [name for name in there if _formats(folder / name)]
