@@ -98,14 +98,18 @@ BAD = {
     "a NUL byte": ("a.csv", "prompt\nx\0y\n", r"data row 1 \(line 2\), column 'prompt': NUL character at position 1"),
     "an escaped NUL": ("a.json", '[{"prompt": "x\\u0000"}]', r"row 1, column 'prompt': NUL"),
     "a lone surrogate": ("a.jsonl", '{"prompt": "x\\ud800"}', r"column 'prompt': lone surrogate U\+D800 at position 1"),
-    "bytes that are not UTF-8": ("a.csv", b"prompt\nx\ncaf\xe9\n", r"line 3: byte 0xe9 is not UTF-8"),
+    "bytes that are not UTF-8": ("a.csv", b"prompt\nx\ncaf\xe9\n", r"data row 2 \(line 3\), column 'prompt': byte 0xe9 is not UTF-8"),  # noqa: E501
+    "bytes that are not UTF-8, in the second column": ("a.csv", b"prompt,b\nx,\xffy\n", r"data row 1 .*column 'b': byte 0xff"),  # noqa: E501
+    "bytes that are not UTF-8, in JSON lines": ("a.jsonl", b'{"prompt": "x", "b": "\xe9"}\n', r"row 1 \(line 1\), column 'b': byte"),  # noqa: E501
+    "bytes that are not UTF-8, in JSON": ("a.json", b'[{"prompt": "x"}, {"prompt": "\xe9"}]', r"row 2, column 'prompt': byte"),  # noqa: E501
+    "bytes that are not UTF-8, in the header": ("a.csv", b"prompt,\xe9\nx,y\n", r"line 1: byte 0xe9 is not UTF-8"),
     "UTF-16": ("a.csv", "prompt\nx\n".encode("utf-16"), r"line 1: byte 0xff is not UTF-8"),
     "a row with too many cells": ("a.csv", "prompt\nx\ny,z\n", r"data row 2 \(line 3\): 2 cells, but the header has 1"),
     "a row with too few cells": ("a.csv", "a,prompt\nx\n", r"data row 1 \(line 2\): 1 cells, but the header has 2"),
     "a quote that does not end": ("a.csv", 'prompt\n"x\ny\n', r"data row 1 \(line 2\): unexpected end of data"),
     "a column that stands twice": ("a.csv", "prompt,prompt\nx,y\n", r"line 1, the header: column 'prompt' stands"),
     "a long cell": ("a.csv", f"prompt,n\n{'x' * 100_001},1\n", r"data row 1 .*'prompt': 100,001 char"),
-    "a very long cell": ("a.csv", f"prompt\n{'x' * 200_000}\n", r"data row 1 \(line 2\): a cell of more than 100,000"),
+    "a very long cell": ("a.csv", f"prompt\n{'x' * 200_000}\n", r"data row 1 \(line 2\), column 'prompt': 200,000 characters"),  # noqa: E501
     "a long JSON string": ("a.json", json.dumps([{"prompt": "x" * 100_001}]), r"row 1, column 'prompt': 100,001 char"),
     "a line that is not JSON": ("a.jsonl", '{"prompt": "x"}\n{oops\n', r"row 2 \(line 2\): not valid JSON"),
     "a file that is not JSON": ("a.json", "[{]", r"not valid JSON"),

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,14 @@ def read_rows(path: Path) -> list[Row]:
     if suffix == ".parquet":
         rows = list(_parquet(path))
     else:
-        text = _text(path)
-        rows = list({".csv": _csv, ".json": _json, ".jsonl": _jsonl}[suffix](path, text))
+        text, wrong = _text(path)
+        try:
+            with _any_length(text):
+                rows = list({".csv": _csv, ".json": _json, ".jsonl": _jsonl}[suffix](path, text))
+        except BadFile as e:
+            raise wrong or e from e
+        if wrong is not None:
+            raise _not_utf_8(path, rows) or wrong
     if not rows:
         raise BadFile(f"{path}: no rows")
     return rows
@@ -75,20 +83,40 @@ def text_cell(path: Path, row: Row, column: str) -> str:
     return value
 
 
-def _text(path: Path) -> str:
+def _text(path: Path) -> tuple[str, BadFile | None]:
+    """A file's text, and what to say of the first byte that is not UTF-8; such bytes are lone surrogates in it."""
     try:
         data = path.read_bytes()
     except OSError as e:
         raise BadFile(f"{path}: cannot be read: {e.strerror}") from e
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
-        raise BadFile(f"{path}, line {line}: byte 0x{data[e.start]:02x} is not UTF-8; save the file as UTF-8") from e
+        said = f"{path}, line {data.count(10, 0, e.start) + 1}: byte 0x{data[e.start]:02x}"
+        return data.decode("utf-8-sig", "surrogateescape"), BadFile(f"{said} is not UTF-8; save the file as UTF-8")
+
+
+def _not_utf_8(path: Path, rows: list[Row]) -> BadFile | None:
+    """The first cell, with its row and column, that holds such a byte."""
+    for row in rows:
+        for name, cell in row.cells.items():
+            if isinstance(cell, str) and (found := re.search("[\udc80-\udcff]", cell)):
+                byte, at = ord(found[0]) - 0xDC00, f"{path}, {row.where}, column {name!r}"
+                return BadFile(f"{at}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
+    return None
+
+
+@contextmanager
+def _any_length(text: str) -> Iterator[None]:
+    """The csv module has one limit for the cells of all readers; here too long ones are named with their column."""
+    before = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _csv(path: Path, text: str) -> Iterator[Row]:
-    # NOTE csv has one global cell limit (131,072); a longer cell is reported below like any csv.Error.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     number, start = 0, 1
@@ -97,8 +125,7 @@ def _csv(path: Path, text: str) -> Iterator[Row]:
             cells = next(reader, None)
         except csv.Error as e:
             where = f"data row {number + 1} (line {start})" if header else f"line {start}, the header"
-            what = f"a cell of more than {LONGEST:,} characters" if "field limit" in str(e) else str(e)
-            raise BadFile(f"{path}, {where}: {what}; is a quote missing or unescaped?") from e
+            raise BadFile(f"{path}, {where}: {e}; is a quote missing or unescaped?") from e
         if cells is None:
             return
         line, start = start, reader.line_num + 1
