@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import wraps
@@ -202,7 +203,7 @@ def loads(command: Callable[..., None]) -> Callable[..., None]:
 def check_texts(paths: list[Path]) -> None:
     """BadFile for a text file that is not there."""
     for path in paths:
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name that no file can have
             raise BadFile(f"no text file at {path}; give a UTF-8 file.")
 
 
