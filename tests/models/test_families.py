@@ -1,8 +1,9 @@
 import pytest
 import torch
+from tests.contracts.test_sites import PARALLEL
 
 from demur.errors import UnknownName
-from demur.models.attention import Pass, Store, attend
+from demur.models.attention import Pass, Store, attend, attending
 from demur.models.families import FAMILIES, family_of, points_of
 from demur.models.forward import forward, padded
 from demur.models.hooks import registered, resuming, stopping_at
@@ -11,7 +12,7 @@ from demur.types import POINTS, Site
 
 def test_each_line_of_the_table_names_modules_that_exist(tiny, model_family):
     one = tiny(model_family)
-    name = model_family.removesuffix("_serial")
+    name = model_family.removesuffix("_serial").removesuffix("_new")
     assert one.loaded.family == FAMILIES[name] == family_of(one.plain.config)
     assert len(one.loaded.blocks) == 3
     for block in one.loaded.blocks:
@@ -21,7 +22,7 @@ def test_each_line_of_the_table_names_modules_that_exist(tiny, model_family):
 def test_parallel_blocks_have_no_mid_and_all_others_have_every_point(tiny, model_family):
     loaded = tiny(model_family).loaded
     assert loaded.points == points_of(loaded.family, loaded.model.config)
-    assert loaded.points == (tuple(p for p in POINTS if p != "mid") if model_family == "gpt_neox" else POINTS)
+    assert loaded.points == (tuple(p for p in POINTS if p != "mid") if model_family in PARALLEL else POINTS)
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_and_the_fix():
@@ -103,7 +104,8 @@ def test_attention_is_a_masked_softmax(softcap, window, queries):
     k, v = torch.randn(2, 2, 6, 8, generator=random), torch.randn(2, 2, 6, 8, generator=random)
     start = 6 - queries
     seeing = Pass(slice(0, 2), start, seen=6)
-    out, _ = attend(torch.nn.Identity(), q, k, v, seeing=seeing, scaling=0.3, sliding_window=window, softcap=softcap)
+    with attending([], seeing):
+        out, _ = attend(torch.nn.Identity(), q, k, v, scaling=0.3, sliding_window=window, softcap=softcap)
     scores = 0.3 * q @ k.repeat_interleave(2, 1).transpose(2, 3)
     scores = softcap * torch.tanh(scores / softcap) if softcap else scores
     at, column = start + torch.arange(queries)[:, None], torch.arange(6)[None]

@@ -181,7 +181,7 @@ def test_a_broken_folder_is_refused_and_named(folder, change, message):
 
 def test_a_family_without_a_line_is_refused_with_where_to_add_it(folder):
     edit(folder / "config.json", model_type="opt")
-    with pytest.raises(UnknownName, match=r"no model family named 'opt'; known: gemma, .*models/families.py"):
+    with pytest.raises(UnknownName, match=r"no model family named 'opt'; known: cohere, .*models/families.py"):
         load(str(folder), "fp32")
 
 

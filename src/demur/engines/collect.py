@@ -46,7 +46,7 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
     """
     if not rows or not sites:
         raise InputError(f"activations need conversations and sites; there are {len(rows)} and {len(sites)}.")
-    like = next(model.model.parameters())
+    like = model.like
     device = like.device
     deepest = max(site.layer for site in sites)
     parts: list[Activations] = []
@@ -120,7 +120,7 @@ def gradients(
     if not rows or not sites:
         raise InputError(f"gradients need conversations and sites; there are {len(rows)} and {len(sites)}.")
     _check_streams(model, rows, streams)
-    like = next(model.model.parameters())
+    like = model.like
     found: dict[Site, list[Tensor]] = {site: [torch.empty(0)] * len(rows) for site in sites}
     for batch in _batches(model, rows, GRADIENT_TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], like.device)
@@ -202,7 +202,7 @@ def _entry(edits: Mapping[Site, Edit], fixed: Mapping[Site, _Fixed], lengths: Te
 
 def last_logits(model: LoadedModel, rows: Sequence[Row]) -> Float[Tensor, "n vocab"]:
     """Logits at the last token of each row [n, vocab], float32, each row's intervention on."""
-    like = next(model.model.parameters())
+    like = model.like
     found: list[Tensor] = [torch.empty(0)] * len(rows)
     shared = Prefill(model, rows, slots=0)
     for batch in _batches(model, rows, TOKENS):

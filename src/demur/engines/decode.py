@@ -42,7 +42,7 @@ class Decoder:
 
     def __init__(self, model: LoadedModel, decoding: Decoding, slots: int = 96):
         self.model, self.decoding, self.slots = model, decoding, slots
-        self.device = model.model.device
+        self.device = model.like.device
         ends = model.model.generation_config.eos_token_id
         ends = [ends] if isinstance(ends, int) else list(ends or [])
         if model.tokenizer.eos_token_id is not None:
@@ -171,7 +171,7 @@ def first_broken(model: LoadedModel, row: Row, ids: Tensor) -> str:
 
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     context = Context(positions, torch.tensor([[row.prompt_length]], device=ids.device))
-    edits = compile_batch([row.intervention], context, next(model.model.parameters()))
+    edits = compile_batch([row.intervention], context, model.like)
     forward(model, ids, edits=edits, see=see)
     return f"in layer {min(broken)}" if broken else "in the output head"
 
@@ -181,7 +181,7 @@ class _Step:
 
     def __init__(self, model: LoadedModel, rows: Sequence[Row], store: Store):
         self.model, self.rows, self.store = model, rows, store
-        self.like = next(model.model.parameters())
+        self.like = model.like
         self.settled = [max(row.prompt_length, row.intervention.until if row.intervention else 0) for row in rows]
         self.edits = None
 

@@ -79,7 +79,7 @@ def one_each(intervention: Any, n: int) -> list[Intervention | None]:
 
 def check_length(model: LoadedModel, label: str, tokens: int, new: int = 0) -> None:
     """InputError when `tokens` and `new` ones to be generated pass the model's limit."""
-    limit = getattr(model.model.config, "max_position_embeddings", None)
+    limit = getattr(model.config, "max_position_embeddings", None)
     if limit is not None and tokens + new > limit:
         more = f"; with {new} new ones it" if new else ", which"
         fix = "Shorten it or lower max_new_tokens." if new else "Shorten it."

@@ -103,7 +103,7 @@ def _holds(model: Any, folder: Path) -> bool:
         return False
     state, prefix = model.state_dict(), f"{model.base_model_prefix}."
     seen: set[int] = set()
-    renamed: list[Tensor] = []
+    renamed: set[str] = set()
     for file in files:
         with safe_open(file, "pt") as stored:
             for key in stored.keys():  # noqa: SIM118 (not a dict)
@@ -111,13 +111,27 @@ def _holds(model: Any, folder: Path) -> bool:
                 # Checkpoints of a base model leave its name out; others have names that transformers changes.
                 own = state.get(key, state.get(prefix + key))
                 if own is None:
-                    renamed.append(value)
+                    renamed.add(_digest(value.to(model.dtype)))
                 elif _equal(own, value):
                     seen.add(own.data_ptr())
                 else:
                     return False
-    rest = (own for own in state.values() if own.data_ptr() not in seen)
-    return all(any(_equal(own, value) for value in renamed) for own in rest)
+    return all(own.data_ptr() in seen or _made_of(own, renamed) for own in state.values())
+
+
+def _made_of(own: Tensor, stored: set[str]) -> bool:
+    """Whether a tensor is a stored one under another name, or one of all experts made of one or two a stored expert."""
+    if _digest(own) in stored:
+        return True
+    return own.ndim == 3 and all(
+        _digest(expert) in stored or all(_digest(half) in stored for half in expert.chunk(2)) for expert in own
+    )
+
+
+def _digest(value: Tensor) -> str:
+    value = value.detach().cpu().contiguous()
+    shape, content = str(tuple(value.shape)).encode(), value.view(torch.uint8).numpy().data
+    return hashlib.sha256(shape + content).hexdigest()
 
 
 def _equal(own: Tensor, stored: Tensor) -> bool:
@@ -125,8 +139,14 @@ def _equal(own: Tensor, stored: Tensor) -> bool:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    record = {key: value for key, value in config.to_dict().items() if key not in _BESIDE}
-    return json.loads(json.dumps(record, sort_keys=True, default=str))
+    return json.loads(json.dumps(_deciding(config.to_dict()), sort_keys=True, default=str))
+
+
+def _deciding(record: Any) -> Any:
+    """A config's entries without those that change no logits, in its inner configs too."""
+    if not isinstance(record, dict):
+        return record
+    return {key: _deciding(value) for key, value in record.items() if key not in _BESIDE}
 
 
 def _ends(config: Any) -> Sequence[int]:

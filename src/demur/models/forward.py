@@ -58,24 +58,28 @@ def forward(
         position_ids = position_ids.expand(ids.shape[0], -1)
     if store is not None:
         store.now = seeing
+    own: dict[str, Tensor] = {}
+    if model.family.masked:
+        keys = seeing.keys(ids.shape[1], store is not None)
+        own["attention_mask"] = seeing.written(ids.shape[1], keys, model.like)
     hidden: Tensor | None = None
     with ExitStack() as stack:
         if edits:
             stack.enter_context(hooked(model.blocks, model.family, edits))
         if resume is not None and resume[0] > 0:
-            stack.enter_context(resuming(model.blocks, *resume))
+            stack.enter_context(resuming(model.blocks, *resume, model.family.masked))
         # After the edits, for hooks run in the order of registration.
         if see is not None:
             stack.enter_context(watching(model.blocks, see))
         stack.enter_context(guarding(model.blocks))
         if stop is not None:
             stack.enter_context(stopping_at(model.blocks, stop))
-        stack.enter_context(attending(model.configs))
-        hidden = model.model.base_model(
+        stack.enter_context(attending(model.configs, seeing))
+        hidden = model.body(
             input_ids=ids,
             position_ids=position_ids,
             past_key_values=store,
             use_cache=store is not None,
-            seeing=seeing,
+            **own,
         ).last_hidden_state
     return hidden

@@ -16,8 +16,9 @@ from transformers.utils import logging as transformers_logging
 
 from demur.errors import BadFile, BadSpec, DemurError, UnknownName
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
-from demur.models.families import Family, family_of, points_of
+from demur.models.families import Family, family_of, points_of, text_config
 from demur.models.fingerprint import DTYPES, of_folder
+from demur.models.placement import input_device
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
@@ -40,8 +41,8 @@ class LoadedModel:
 
     @property
     def config(self) -> Any:
-        """transformers' config of the model."""
-        return self.model.config
+        """transformers' config of the model; of one that also sees, its language model's."""
+        return text_config(self.model.config)
 
     @cached_property
     def configs(self) -> Sequence[Any]:
@@ -53,6 +54,16 @@ class LoadedModel:
     def blocks(self) -> nn.ModuleList:
         """The list of blocks, in order."""
         return self.model.get_submodule(self.family.blocks)
+
+    @property
+    def body(self) -> nn.Module:
+        """The text model: tokens -> the stream after the final norm."""
+        return self.model.get_submodule(self.family.body)
+
+    @property
+    def like(self) -> Tensor:
+        """An empty tensor in the stream's dtype, on the device where tokens go in."""
+        return torch.empty(0, dtype=self.dtype, device=input_device(self.model))
 
     @property
     def n_layers(self) -> int:
@@ -77,6 +88,10 @@ class LoadedModel:
     def head(self, hidden: Tensor) -> Tensor:
         """Final-norm output [..., d_model] -> logits [..., vocab] in the model's dtype, soft cap applied."""
         logits = self.model.get_output_embeddings()(hidden)
+        if scale := getattr(self.config, "logit_scale", None):
+            logits = logits * scale
+        if scale := getattr(self.config, "logits_scaling", None):
+            logits = logits / scale
         cap = getattr(self.config, "final_logit_softcapping", None)
         if cap:
             logits = torch.tanh(logits / cap) * cap
