@@ -23,6 +23,7 @@ from demur.models.attention import Pass, Store
 from demur.models.forward import forward
 from demur.models.hooks import sound
 from demur.models.load import LoadedModel
+from demur.models.rope import regimes
 from demur.types import Decoding
 
 Progress = Callable[[int, int], None]
@@ -35,6 +36,17 @@ class Answer:
 
     tokens: list[int] = field(default_factory=list)
     finish: str = "length"
+
+
+def decoded(
+    model: LoadedModel, rows: Sequence[Row], decoding: Decoding, slots: int = 96, progress: Progress | None = None
+) -> list[Answer]:
+    """Answers in the order of the rows; those of another kind of positions run apart (`models/rope.py`)."""
+    answers = [Answer() for _ in rows]
+    for kind, some in regimes(model, [len(row.tokens) + decoding.max_new_tokens - 1 for row in rows]):
+        for i, answer in zip(some, Decoder(kind, decoding, slots).run([rows[i] for i in some], progress), strict=True):
+            answers[i] = answer
+    return answers
 
 
 class Decoder:

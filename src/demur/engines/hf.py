@@ -15,7 +15,7 @@ from demur.activations.store import Activations
 from demur.engines import collect, passages
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.chat import Said, chat
-from demur.engines.decode import Answer, Decoder, Progress
+from demur.engines.decode import Answer, Progress, decoded
 from demur.engines.rows import answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
 from demur.engines.score import Continuation, score
 from demur.errors import InputError, OutOfRoom
@@ -130,7 +130,7 @@ class HFEngine:
         slots = self.slots
         while True:
             try:
-                return Decoder(self.model, decoding, slots).run(rows, progress)
+                return decoded(self.model, rows, decoding, slots, progress)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise

@@ -19,6 +19,7 @@ from demur.interventions import Context, Intervention, compile_batch
 from demur.models.attention import Pass, Store
 from demur.models.forward import forward, padded
 from demur.models.load import LoadedModel
+from demur.models.rope import regimes
 
 HEAD = 128
 """Positions whose logits are held at once: few enough to stay in the CPU's cache between the passes over them."""
@@ -52,6 +53,14 @@ class Continuation:
 
 def score(model: LoadedModel, continuations: Sequence[Continuation]) -> list[Scored]:
     """Score each continuation, in order; equal ones once. Raises NonFinite with layer and label."""
+    results: list[Scored | None] = [None] * len(continuations)
+    for kind, some in regimes(model, [len(c.context) + len(c.answer) - 1 for c in continuations]):
+        for i, scored in zip(some, _score(kind, [continuations[i] for i in some]), strict=True):
+            results[i] = scored
+    return [result for result in results if result is not None]
+
+
+def _score(model: LoadedModel, continuations: Sequence[Continuation]) -> list[Scored]:
     first: dict[object, int] = {}
     same = [first.setdefault((c.context, c.answer, c.prefill, id(c.intervention)), i) for i, c in
             enumerate(continuations)]  # fmt: skip

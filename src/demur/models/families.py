@@ -36,7 +36,9 @@ class Family:
 
 _AFTER_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
 _TWO_WAY = (("use_bidirectional_attention", "tokens see what comes after them"),)
-_ALIBI = (("alibi", "the bias by distance (ALiBi) is made from a mask of whole rows, which demur's passes do not have"),)
+_ALIBI = (
+    ("alibi", "the bias by distance (ALiBi) is made from a mask of whole rows, which demur's passes do not have"),
+)
 
 FAMILIES: dict[str, Family] = {
     "llama": Family("model.layers"),

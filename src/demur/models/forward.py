@@ -12,6 +12,7 @@ from torch import Tensor
 from demur.models.attention import Pass, Store, attending
 from demur.models.hooks import Edit, guarding, hooked, resuming, stopping_at, watching
 from demur.models.load import LoadedModel
+from demur.models.rope import stretched, switch_length
 from demur.models.steering import refuse_steered
 from demur.models.wrap import check_mode
 from demur.types import Site
@@ -74,6 +75,8 @@ def forward(
         stack.enter_context(guarding(model.blocks))
         if stop is not None:
             stack.enter_context(stopping_at(model.blocks, stop))
+        if model.stretched:
+            stack.enter_context(stretched(model.body, switch_length(model.config) or 0))
         stack.enter_context(attending(model.configs, seeing))
         hidden = model.body(
             input_ids=ids,

@@ -38,6 +38,8 @@ class LoadedModel:
     tokenizer: Any
     family: Family
     fingerprint: EngineFingerprint
+    stretched: bool = False
+    """Whether it runs rows longer than its rope's switch length (`rope.regimes`)."""
 
     @property
     def config(self) -> Any:
