@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from demur.engines.hf import HFEngine
-from demur.models.families import FAMILIES
 from demur.models.load import LoadedModel
 from demur.saes.sae import NEEDS, SAE
 from demur.types import Conversation, Decoding, Message, Prompt, Site
@@ -121,7 +120,8 @@ EXTRA: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon_new": ("FalconConfig", {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}),
     "falcon_serial": ("FalconConfig", {**FALCON, "parallel_attn": False, "multi_query": False}),
 }
-"""Name -> config class and what is special (`...`: a setting that it has not). A new line in demur/models/families.py needs one here."""
+"""Name -> config class and what is special (`...`: a setting that it has not). A new line in demur/models/families.py
+needs one here."""
 
 
 def pytest_collection_modifyitems(config, items):

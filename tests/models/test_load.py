@@ -112,14 +112,22 @@ def test_a_hub_id_is_fetched_without_code_or_pickles(monkeypatch, saved):
 
     asked = []
 
-    def fetch(name, allow_patterns):
-        asked.append((name, allow_patterns))
+    def fetch(name, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns))
         return str(saved)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert load("some/model", "fp32").name == "some/model"
-    assert asked[0][0] == "some/model"
-    assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked[0][1])
+    assert load("some/model", "fp32", revision="v1.1").name == "some/model"
+    assert [some[:2] for some in asked] == [("some/model", None), ("some/model", "v1.1")]
+    assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked[0][2])
+
+
+def test_a_revision_is_of_a_hub_id(saved, monkeypatch):
+    with pytest.raises(BadSpec, match=r"is a folder, which has no revision 'v1'; leave it out, or give a hub id"):
+        load(saved, "fp32", revision="v1")
+    with pytest.raises(BadSpec, match=r"smollm2 comes with demur and has no revision 'v1'; leave it out"):
+        load("smollm2", "fp32", revision="v1")
 
 
 def test_a_folder_without_config_is_refused(tmp_path):

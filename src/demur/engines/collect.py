@@ -53,7 +53,7 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
     deepest = max(site.layer for site in sites)
     parts: list[Activations] = []
     order: list[int] = []
-    for model, batch in _batches(model, rows, TOKENS):
+    for kind, batch in _batches(model, rows, TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], device)
         kept: dict[Site, Tensor] = {}
         steering = _steering(rows, batch, ids, like)
@@ -68,7 +68,7 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
 
             return edit
 
-        forward(model, ids, edits={**steering, **{site: keep(site) for site in sites}}, stop=deepest)
+        forward(kind, ids, edits={**steering, **{site: keep(site) for site in sites}}, stop=deepest)
         if tail is not None:
             for i in batch:
                 if not 1 <= tail <= rows[i].prompt_length:
@@ -124,7 +124,7 @@ def gradients(
     _check_streams(model, rows, streams)
     like = model.like
     found: dict[Site, list[Tensor]] = {site: [torch.empty(0)] * len(rows) for site in sites}
-    for model, batch in _batches(model, rows, GRADIENT_TOKENS):
+    for kind, batch in _batches(model, rows, GRADIENT_TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], like.device)
         fixed = _fixed(model, batch, lengths, streams, like)
         kept: dict[Site, Tensor] = {}
@@ -142,7 +142,7 @@ def gradients(
 
         with torch.enable_grad():
             edits = {site: at(site) for site in {*sites, *fixed}}
-            hidden = forward(model, ids, edits=edits, resume=_entry(edits, fixed, lengths))
+            hidden = forward(kind, ids, edits=edits, resume=_entry(edits, fixed, lengths))
             assert hidden is not None
             logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float()
             values = metric(logits, torch.tensor(batch, device=like.device))

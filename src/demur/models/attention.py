@@ -135,8 +135,8 @@ class Pass:
         return seen[:, None]
 
     def _branches(self, own: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the columns of a tree: where they stand [rows, queries, 1], what they see, which is all before the pass and
-        their own line in it [rows, queries, keys], and where the keys stand [rows, 1, keys]."""
+        """Of the columns of a tree: where they stand [rows, queries, 1]; what they see, all before the pass and their
+        own line in it [rows, queries, keys]; and where the keys stand [rows, 1, keys]."""
         assert self.positions is not None and self.depths is not None and self.tree is not None
         rows, queries, _ = self.tree.shape
         start, tree = self.positions.to(own.device), self.tree.to(own.device)
@@ -161,7 +161,7 @@ def attend(
     module: torch.nn.Module,
     query: Float[Tensor, "batch heads q dim"],
     key: Float[Tensor, "batch kv_heads k dim"],
-    value: Float[Tensor, "batch kv_heads k dim"],
+    value: Float[Tensor, "batch kv_heads k v_dim"],
     attention_mask: Tensor | None = None,
     *,
     scaling: float | None = None,
@@ -171,11 +171,11 @@ def attend(
     is_causal: bool | None = None,
     **more: object,
 ) -> tuple[Float[Tensor, "batch q heads v_dim"], None]:
-    """Grouped-query attention of the pass in force: query [batch, heads, q, dim], key and value [batch, kv_heads, k, dim].
+    """Grouped-query attention of the pass in force.
 
-    s_aux [heads]: attention sinks, a further score of each head that takes weight and has no value. Returns
-    [batch, q, heads, dim] as transformers' attention functions do. Raises BadSpec for what a family asks of attention
-    beyond this.
+    query [batch, heads, q, dim], key [batch, kv_heads, k, dim], value [batch, kv_heads, k, v_dim]. s_aux [heads]:
+    attention sinks, a further score of each head that takes weight and has no value. Returns [batch, q, heads, v_dim] as
+    transformers' attention functions do. Raises BadSpec for what a family asks of attention beyond this.
     """
     unmet = sorted(name for name, value in more.items() if value is not None and name not in _IDLE)
     if unmet or is_causal is False:

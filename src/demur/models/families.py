@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from demur.errors import BadSpec, unknown
 from demur.types import POINTS, Point
@@ -103,7 +104,7 @@ def points_of(family: Family, config: object) -> tuple[Point, ...]:
     return POINTS
 
 
-def text_config(config: object) -> object:
+def text_config(config: Any) -> Any:
     """The config of the language model in a model that also sees; of any other, the config itself."""
     inner = getattr(config, "get_text_config", None)
     return config if inner is None else inner()

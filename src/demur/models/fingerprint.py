@@ -59,7 +59,13 @@ def _with(weights: str, tokenizer: Any, dtype: str) -> EngineFingerprint:
 
 
 def _files_hash(folder: Path, adapter: Path | None) -> str:
-    files = sorted(folder.glob("*.safetensors")) + ([adapter / "adapter_model.safetensors"] if adapter else [])
+    files = sorted(folder.glob("*.safetensors"))
+    if adapter is not None:
+        # An adapter's config decides how far it is merged; of those that ship, the manifest fixes it.
+        sealed = (adapter / "manifest.json").exists()
+        files += [
+            adapter / name for name in ("adapter_model.safetensors", *(() if sealed else ("adapter_config.json",)))
+        ]
     if not files:
         raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
     weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())
@@ -71,9 +77,18 @@ def _files_hash(folder: Path, adapter: Path | None) -> str:
 
 def _content_hash(model: Any) -> str:
     digest = hashlib.sha256(json.dumps([_settings(model.config), _ends(model.generation_config)]).encode())
-    for key, value in sorted(model.state_dict().items()):
+    for key, value in sorted(_weights(model).items()):
         digest.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _weights(model: Any) -> dict[str, Tensor]:
+    """A model's tensors by name, those too that accelerate keeps elsewhere."""
+    if not any(value.is_meta for value in model.state_dict().values()):
+        return model.state_dict()
+    from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+    return get_state_dict_offloaded_model(model)
 
 
 def _own_folder(config: Any) -> Path | None:
@@ -101,7 +116,7 @@ def _holds(model: Any, folder: Path) -> bool:
     ends = GenerationConfig.from_pretrained(folder, local_files_only=True) if named else config
     if _settings(config) != _settings(model.config) or _ends(ends) != _ends(model.generation_config):
         return False
-    state, prefix = model.state_dict(), f"{model.base_model_prefix}."
+    state, prefix = _weights(model), f"{model.base_model_prefix}."
     seen: set[int] = set()
     renamed: set[str] = set()
     for file in files:

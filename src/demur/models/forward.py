@@ -12,6 +12,7 @@ from torch import Tensor
 from demur.models.attention import Pass, Store, attending
 from demur.models.hooks import Edit, guarding, hooked, resuming, stopping_at, watching
 from demur.models.load import LoadedModel
+from demur.models.placement import at_home, split
 from demur.models.rope import stretched, switch_length
 from demur.models.steering import refuse_steered
 from demur.models.wrap import check_mode
@@ -66,6 +67,8 @@ def forward(
     hidden: Tensor | None = None
     with ExitStack() as stack:
         if edits:
+            if split(model.model):
+                edits = {site: at_home(edit, ids.device) for site, edit in edits.items()}
             stack.enter_context(hooked(model.blocks, model.family, edits))
         if resume is not None and resume[0] > 0:
             stack.enter_context(resuming(model.blocks, *resume, model.family.masked))
@@ -85,4 +88,4 @@ def forward(
             use_cache=store is not None,
             **own,
         ).last_hidden_state
-    return hidden
+    return None if hidden is None else hidden.to(ids.device)

@@ -15,10 +15,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from demur.errors import BadFile, BadSpec, DemurError, UnknownName
+from demur.models.adapters import CONFIG as ADAPTER
+from demur.models.adapters import base_of, merged
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of, text_config
 from demur.models.fingerprint import DTYPES, of_folder
-from demur.models.placement import input_device
+from demur.models.placement import DeviceMap, check_placement, delete_with, input_device, offload_folder
+from demur.models.quantised import check_runs, computed_in, method_of
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
@@ -97,7 +100,7 @@ class LoadedModel:
         cap = getattr(self.config, "final_logit_softcapping", None)
         if cap:
             logits = torch.tanh(logits / cap) * cap
-        return logits
+        return logits.to(hidden.device)
 
 
 def best_dtype() -> str:
@@ -108,34 +111,54 @@ def best_dtype() -> str:
     return "bf16" if capability() else "fp32"
 
 
-def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None = None) -> LoadedModel:
-    """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id.
+def load(
+    name: str | os.PathLike[str],
+    dtype: str = "auto",
+    device: str | None = None,
+    *,
+    device_map: DeviceMap | None = None,
+    revision: str | None = None,
+) -> LoadedModel:
+    """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id: a model, or a PEFT adapter, merged into its base.
 
-    dtype: "fp32", "bf16" or "auto". Remote code is never run. Raises UnknownName, BadFile or BadSpec
-    with the fix.
+    dtype: "fp32", "bf16" or "auto". device: where all of it goes. device_map: instead, how accelerate splits it, as
+    transformers takes it ("auto", or module path -> device or "disk"). revision: a hub id's branch, tag or commit.
+    Remote code is never run. Raises UnknownName, BadFile or BadSpec with the fix, before weights are read where it can
+    be told, as for a quantised model whose kernels do not run here.
     """
     name = os.fspath(name)
     if not name.strip():
         raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
-    if dtype == "auto":
-        dtype = best_dtype()
+    asked, dtype = dtype, best_dtype() if dtype == "auto" else dtype
     if dtype not in DTYPES:
         raise BadSpec(f"dtype {dtype!r} is not known; known: auto, {', '.join(DTYPES)}.")
+    check_placement(device, device_map)
+    if device is None and device_map is None and torch.cuda.is_available():
+        device = "cuda"
     if name in BUNDLED:
-        folder, adapter = bundled_folder(), adapter_folder(name)
+        if revision is not None:
+            raise BadSpec(f"{name} comes with demur and has no revision {revision!r}; leave it out.")
+        folder, ours, theirs = bundled_folder(), adapter_folder(name), None
     else:
-        folder, adapter = _folder(name), None
+        (folder, theirs), ours = _with_base(name, revision), None
     transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        family = family_of(config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        family_of(config)
+        check_runs(folder, config, device_map)
+        if quantised := method_of(config) is not None:
+            device_map = {"": device or "cpu"} if device_map is None else device_map
+        words = theirs if theirs is not None and (theirs / "tokenizer_config.json").exists() else folder
+        tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True, trust_remote_code=False)
+        offload = offload_folder(device_map)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             use_safetensors=True,
             output_loading_info=True,
             local_files_only=True,
+            device_map=device_map,
+            offload_folder=offload,
             trust_remote_code=False,  # left out, transformers asks on the terminal, and a "yes" runs the folder's code
         )
         model, report = loaded
@@ -143,16 +166,22 @@ def load(name: str | os.PathLike[str], dtype: str = "auto", device: str | None =
         raise
     except Exception as error:  # transformers', tokenizers' and safetensors' errors share no base class
         raise BadFile(f"cannot load a model from {folder}: {_line(error)}. Check the folder.") from error
+    if offload is not None:
+        delete_with(model, offload)
+    # transformers loads the text model of some checkpoints that also see, which is another family.
+    family = family_of(model.config)
     _check_complete(folder, family, report)
-    check_template(tokenizer, name, f"in {folder}/tokenizer_config.json")
-    if adapter is not None:
-        apply_adapter(model, adapter)
+    check_template(tokenizer, name, f"in {words}/tokenizer_config.json")
+    if ours is not None:
+        apply_adapter(model, ours)
+    if theirs is not None:
+        model = merged(model, theirs)
     model.eval().requires_grad_(False)
-    if device is None and torch.cuda.is_available():
-        device = "cuda"
-    if device is not None:
+    if device is not None and not quantised:
         model.to(device)
-    return LoadedModel(name, model, tokenizer, family, of_folder(folder, adapter, tokenizer, dtype))
+    if quantised:
+        dtype = computed_in(model, asked)
+    return LoadedModel(name, model, tokenizer, family, of_folder(folder, ours or theirs, tokenizer, dtype))
 
 
 def check_template(tokenizer: Any, name: str, where: str = "of the tokenizer") -> None:
@@ -164,10 +193,28 @@ def check_template(tokenizer: Any, name: str, where: str = "of the tokenizer") -
         )
 
 
-def _folder(name: str) -> Path:
+def _with_base(name: str, revision: str | None) -> tuple[Path, Path | None]:
+    """The folder of a model, and of the adapter on it where `name` is one."""
+    folder = _folder(name, revision)
+    found = base_of(folder)
+    if found is None:
+        return folder, None
+    base, revision = found
+    try:
+        under = bundled_folder() if base == "smollm2" else _folder(base, revision)
+    except UnknownName as error:
+        raise BadFile(f"{folder / ADAPTER} names a base that is not there: {error}") from error
+    if base_of(under) is not None:
+        raise BadFile(f"{folder / ADAPTER} names another adapter, {base!r}, as its base; merge that one first.")
+    return under, folder
+
+
+def _folder(name: str, revision: str | None = None) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").exists():
+        if revision is not None:
+            raise BadSpec(f"{path} is a folder, which has no revision {revision!r}; leave it out, or give a hub id.")
+        if not any((path / file).exists() for file in ("config.json", ADAPTER)):
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
         return path
     if path.is_absolute() or name.startswith(".") or name.count("/") != 1:
@@ -179,10 +226,11 @@ def _folder(name: str) -> Path:
 
     try:
         patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub library's errors share no base class
+        at = "" if revision is None else f" at {revision!r}"
         raise UnknownName(
-            f"cannot fetch {name!r} from the Hugging Face hub ({_line(error)}); "
+            f"cannot fetch {name!r}{at} from the Hugging Face hub ({_line(error)}); "
             f"check the id and the network, or give a local folder."
         ) from error
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from demur.errors import InputError
 from demur.interventions import Intervention, bound_each, compile_batch, parse_steer
 from demur.interventions.expression import Steer
-from demur.models.fits import check_intervention
 from demur.models.families import text_config
+from demur.models.fits import check_intervention
 from demur.models.hooks import entered, hooked
 from demur.models.standing import Generating, PartlyKnown, standing
 from demur.models.wrap import family_in
