@@ -137,6 +137,20 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_read(tmp_path,
         load(tmp_path, "fp32", device, device_map=device_map)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_is_merged_in_memory_only(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder("llama"), dtype=torch.float32)
+    config = peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    peft.get_peft_model(model, config).save_pretrained(tmp_path)
+    spread = places("llama", "cpu", "disk", "cpu")
+    with pytest.raises(BadSpec, match="merged where all weights are in memory; leave disk out of device_map"):
+        load(tmp_path, "fp32", device_map=spread)
+    assert load(tmp_path, "fp32", device_map={"": "cpu"}).dtype == torch.float32
+
+
 def test_disk_is_a_place_and_no_device():
     check_placement(None, {"model": "disk", "lm_head": "cpu"})
     check_placement(None, None)

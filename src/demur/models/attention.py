@@ -174,8 +174,8 @@ def attend(
     """Grouped-query attention of the pass in force.
 
     query [batch, heads, q, dim], key [batch, kv_heads, k, dim], value [batch, kv_heads, k, v_dim]. s_aux [heads]:
-    attention sinks, a further score of each head that takes weight and has no value. Returns [batch, q, heads, v_dim] as
-    transformers' attention functions do. Raises BadSpec for what a family asks of attention beyond this.
+    attention sinks, a further score of each head that takes weight and has no value. Returns [batch, q, heads, v_dim],
+    as transformers' attention functions do. Raises BadSpec for what a family asks of attention beyond this.
     """
     unmet = sorted(name for name, value in more.items() if value is not None and name not in _IDLE)
     if unmet or is_causal is False:

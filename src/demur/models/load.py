@@ -147,6 +147,10 @@ def load(
         family_of(config)
         check_runs(folder, config, device_map)
         if quantised := method_of(config) is not None:
+            if theirs is not None:
+                raise BadSpec(
+                    f"{theirs} is an adapter on {folder}, which is quantised; name the model that was made of."
+                )
             device_map = {"": device or "cpu"} if device_map is None else device_map
         words = theirs if theirs is not None and (theirs / "tokenizer_config.json").exists() else folder
         tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True, trust_remote_code=False)
@@ -172,6 +176,8 @@ def load(
     family = family_of(model.config)
     _check_complete(folder, family, report)
     check_template(tokenizer, name, f"in {words}/tokenizer_config.json")
+    if (ours or theirs) and any(value.is_meta for value in model.parameters()):
+        raise BadSpec(f"{name} is an adapter, merged where all weights are in memory; leave disk out of device_map.")
     if ours is not None:
         apply_adapter(model, ours)
     if theirs is not None:
