@@ -11,6 +11,7 @@ import torch
 
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine, wrap
+from demur.engines.hf import load as open_engine
 from demur.errors import BadSpec
 from demur.interventions import ablate, add, at, chain
 from demur.models import placement
@@ -79,7 +80,7 @@ def test_a_split_model_gives_the_whole_models_tokens_streams_and_gradients(folde
                 torch.testing.assert_close(a, b)
     pairs = [(c, answer) for c in talks for answer in (" bread", " bread and", " the sea")]
     assert there.logprobs(pairs) == whole.logprobs(pairs)
-    assert there.fingerprint == whole.fingerprint
+    assert there.fingerprint.weights == whole.fingerprint.weights
 
 
 @pytest.mark.filterwarnings("ignore:.*offload.*")
@@ -93,7 +94,7 @@ def test_a_split_model_that_the_user_holds_is_wrapped_and_steered(folder, talk, 
     )
     words, steer = AutoTokenizer.from_pretrained(path), steers()[5]
     engine, whole = wrap(model, words), HFEngine(load(path, "fp32"))
-    assert engine.fingerprint == whole.fingerprint
+    assert engine.fingerprint.weights == whole.fingerprint.weights
     (answer,) = engine.generate([Request(talk("Hi"), steer)], NEW)
     assert [answer] == whole.generate([Request(talk("Hi"), steer)], NEW)
     ids = torch.tensor([engine.row(talk("Hi")).tokens])
@@ -104,7 +105,7 @@ def test_a_split_model_that_the_user_holds_is_wrapped_and_steered(folder, talk, 
 
 @pytest.mark.parametrize("device_map", ["auto", "cpu", {"": "cpu"}])
 def test_a_map_that_splits_nothing_is_as_good_as_none(folder, talk, device_map):
-    engine = HFEngine(load(folder("llama"), "fp32", device_map=device_map))
+    engine = open_engine(folder("llama"), "fp32", device_map=device_map)
     assert engine.generate([Request(talk("Hi"))], NEW) == HFEngine(load(folder("llama"), "fp32")).generate(
         [Request(talk("Hi"))], NEW
     )

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,7 @@ def test_fp8_without_a_gpu_is_undone_and_answers_as_in_transformers_generate(sav
     record = json.loads((folder / "config.json").read_text()) | {"quantization_config": config}
     (folder / "config.json").write_text(json.dumps(record))
     engine = HFEngine(load(folder, "fp32"))
-    own = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    own: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     (answer,) = engine.generate([Request(talk("How do I bake bread?"))], NEW)
     ids = torch.tensor([engine.row(talk("How do I bake bread?")).tokens])
     out = own.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False)
@@ -106,7 +107,7 @@ def test_a_model_in_few_bits_that_the_user_holds_is_wrapped_and_steered(build, t
     one = build("llama", hidden_size=64, intermediate_size=128, head_dim=16)
     one.plain.save_pretrained(tmp_path)
     few = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_compute_dtype=torch.bfloat16)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=few, dtype=torch.bfloat16).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=few, dtype=torch.bfloat16).eval()
     engine = wrap(model, one.loaded.tokenizer)
     ids = torch.tensor([engine.row(talk("Hi")).tokens])
     (answer,) = engine.generate([Request(talk("Hi"))], NEW)

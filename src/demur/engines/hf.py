@@ -23,6 +23,7 @@ from demur.interventions import Intervention, bound, bound_each
 from demur.models import load as models
 from demur.models.fits import check_intervention, check_site
 from demur.models.load import LoadedModel
+from demur.models.placement import DeviceMap
 from demur.models.wrap import from_parts
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
 
@@ -237,12 +238,21 @@ class HFEngine:
         return passages.lens(self.model, vectors)
 
 
-def load(name: str | os.PathLike[str], dtype: str = "auto", slots: int = 96) -> HFEngine:
-    """An engine for a bundled model's name, a folder or a hub id. Raises as `demur.models.load.load`.
+def load(
+    name: str | os.PathLike[str],
+    dtype: str = "auto",
+    device: str | None = None,
+    *,
+    device_map: DeviceMap | None = None,
+    revision: str | None = None,
+    slots: int = 96,
+) -> HFEngine:
+    """An engine for a bundled model's name, a folder, an adapter's folder, or a hub id.
 
-    dtype: "fp32", "bf16" or "auto". slots: the largest decoding batch.
+    dtype: "fp32", "bf16" or "auto". device: where all of it goes; device_map: instead, how accelerate splits it.
+    revision: a hub id's branch, tag or commit. slots: the largest decoding batch. Raises as `demur.models.load.load`.
     """
-    return HFEngine(models.load(name, dtype), slots=slots)
+    return HFEngine(models.load(name, dtype, device, device_map=device_map, revision=revision), slots=slots)
 
 
 def wrap(model: Any, tokenizer: Any, name: str = "") -> HFEngine:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from demur.errors import BadFile, BadSpec, DemurError, UnknownName
+from demur.errors import BadFile, BadSpec, DemurError, InputError, UnknownName
 from demur.models.adapters import CONFIG as ADAPTER
 from demur.models.adapters import base_of, merged
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
@@ -135,9 +135,9 @@ def load(
     check_placement(device, device_map)
     if device is None and device_map is None and torch.cuda.is_available():
         device = "cuda"
+    if revision is not None and (name in BUNDLED or Path(name).expanduser().is_dir()):
+        raise InputError(f"{name} is on this machine and has no revision {revision!r}; leave it out.")
     if name in BUNDLED:
-        if revision is not None:
-            raise BadSpec(f"{name} comes with demur and has no revision {revision!r}; leave it out.")
         folder, ours, theirs = bundled_folder(), adapter_folder(name), None
     else:
         (folder, theirs), ours = _with_base(name, revision), None
@@ -218,8 +218,6 @@ def _with_base(name: str, revision: str | None) -> tuple[Path, Path | None]:
 def _folder(name: str, revision: str | None = None) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
-        if revision is not None:
-            raise BadSpec(f"{path} is a folder, which has no revision {revision!r}; leave it out, or give a hub id.")
         if not any((path / file).exists() for file in ("config.json", ADAPTER)):
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
         return path
