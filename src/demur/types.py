@@ -208,13 +208,22 @@ def _made_by(origin: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class EngineFingerprint:
-    """What decides the numbers an engine gives: hashes, and the dtype it computes in."""
+    """What decides the numbers an engine gives. A file that was fitted on a model knows it by `weights` alone."""
 
     engine: str
     weights: str
+    """Hash of weights, config and generation config."""
     tokenizer: str
+    """Hash of the tokenizer and its special tokens."""
     template: str
+    """Hash of the chat template and what it is given (special tokens, thinking on or off)."""
     dtype: str
+    device: str = ""
+    """The processor, as "cpu AVX512"."""
+    software: str = ""
+    """Versions of the libraries that compute, and a hash of the model's modules."""
+    slots: int = 0
+    """Rows that decode together, where numbers depend on it (bf16); 0 where each row stands alone."""
 
 
 @dataclass(frozen=True)

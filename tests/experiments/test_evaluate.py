@@ -154,7 +154,7 @@ def test_going_on_with_a_run_whose_inputs_changed_is_refused(tmp_path):
     assert evaluate(Planted(), PROMPTS[:3], None, resumed, tmp_path).generated == 0
     with pytest.raises(InputError, match=r"the prompts, attacks or steering changed since this run began .*put it"):
         evaluate(Planted(), PROMPTS[:4], None, resumed, tmp_path)
-    with pytest.raises(InputError, match=r"the model changed since this run began"):
+    with pytest.raises(InputError, match=r"the model changed since this run began \(weights: \w+ then, \w+ now\);"):
         evaluate(Planted(seed=108), PROMPTS[:3], None, resumed, tmp_path)
 
 

@@ -126,10 +126,10 @@ def test_what_is_offloaded_is_deleted_with_the_model(folder, monkeypatch, tmp_pa
     ("device", "device_map", "message"),
     [
         ("cpu", "auto", "device and device_map say both where the model goes; give one of them"),
-        ("gpu", None, r"device 'gpu' is not there .*; known: cpu"),
-        ("cuda:99", None, r"device 'cuda:99' is not there .*; known: cpu"),
-        (None, {"": "xpu:7"}, r"device 'xpu:7' is not there .*; known: cpu"),
-        (None, {"model": "cpu", "lm_head": 99}, r"device 99 is not there .*; known: cpu"),
+        ("gpu", None, r"device 'gpu' cannot be used: .* Choose another, as cpu"),
+        ("cuda:99", None, r"device 'cuda:99' cannot be used: .* Choose another, as cpu"),
+        (None, {"": "xpu:7"}, r"device 'xpu:7' cannot be used: .* Choose another, as cpu"),
+        (None, {"model": "cpu", "lm_head": 99}, r"device 99 cannot be used: .* Choose another, as cpu"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused_before_anything_is_read(tmp_path, device, device_map, message):

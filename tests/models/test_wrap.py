@@ -87,7 +87,7 @@ def test_a_wrapped_model_has_its_folders_fingerprint(folder, model_family, dtype
     model, words = held(path, dtype=dtype)
     model.generation_config.pad_token_id, model.config.use_cache = 3, False  # these change no answer of demur's
     engine = wrap(model, words)
-    assert engine.fingerprint == load(str(path), name).fingerprint
+    assert engine.fingerprint == HFEngine(path, name).fingerprint
     assert engine.name == str(path)
     assert wrap(model, words, "mine").name == "mine"
 

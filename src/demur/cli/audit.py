@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype, Way, numbers, one_of, parts
+from demur.cli.choices import Way, numbers, one_of, parts
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result, say
 from demur.errors import InputError
@@ -18,6 +18,7 @@ from demur.errors import InputError
 VECTORS = "The vectors"
 
 
+@options.loads
 def audit(
     models: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder or a hub id; several with commas.")],
     vectors: Annotated[
@@ -83,7 +84,7 @@ def audit(
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
     out: Annotated[Path, typer.Option(help="A folder for journal, results.json and report.html.")] = Path("runs/audit"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions."""
@@ -91,6 +92,8 @@ def audit(
     places = _places(models, out)
     if len(places) > 1 and direction is not None:
         raise InputError("--direction is of one model, and several are audited; leave it out, it is fitted on each.")
+    if len(places) > 1 and (loading.chat_template or loading.revision):
+        raise InputError("--chat-template and --revision are of one model, and several are audited; audit it alone.")
     scored = dict(map(_named, behaviour))
     prompts = options.own_prompts(harmful, harmless, borderline)
     from demur.experiments import vector_audit as job
@@ -118,7 +121,7 @@ def audit(
     failed = []
     for model, here in places.items():
         with progress(journaled(here)) as update:
-            engine = opened(model, dtype, update)
+            engine = opened(model, loading, update)
             result = job.audit(engine, vectors, config, here, direction, prompts, update)
         print_result(result, verbose)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in result.failed]

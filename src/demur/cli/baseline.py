@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype, numbers, parts
+from demur.cli.choices import numbers, parts
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result, say
 from demur.cli.search import Search, grid_line
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 Out = Annotated[Path, typer.Option(help="A folder for results.json, report.html, the journal and the direction.")]
 
 
+@options.loads
 def quickstart(
     model: Annotated[str, typer.Option(help="A name, a folder or a hub id.")] = "smollm2-refuser",
     out: Out = Path("runs/quickstart"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Show a request refused, attacked and steered; then measure refusal, find its direction, steer it: minutes."""
@@ -35,7 +36,7 @@ def quickstart(
 
     kept = journaled(out)
     with progress(kept) as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
     _first_answers(engine, BaselineConfig().direction, out)
     _run(engine, BaselineConfig(), out, None, verbose)
 
@@ -62,6 +63,7 @@ def _first_answers(engine: HFEngine, search: DirectionConfig, out: Path) -> None
         say(f"  {answer.how}: {answer.text}")
 
 
+@options.loads
 def baseline(
     model: options.Model,
     out: Out = Path("runs/baseline"),
@@ -124,7 +126,7 @@ def baseline(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Measure your model's refusal, find its direction, steer it, and show what that does. Resumes when run again."""
@@ -139,7 +141,7 @@ def baseline(
     search = Search(fit_n, choose, layer_step, candidates, max_kl, min_induced)
     config = replace(config, direction=search.on(config.direction))
     with progress(journaled(out)) as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
     _run(engine, config, out, prompts, verbose)
 
 

@@ -17,6 +17,13 @@ class Dtype(StrEnum):
     BF16 = "bf16"
 
 
+class Thinking(StrEnum):
+    """Whether a model thinks before it answers."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class Way(StrEnum):
     """Ways of cleaning a vector."""
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype
 from demur.cli.progress import opened, progress
 from demur.cli.results import say, told
 from demur.cli.search import Search, grid_line
@@ -19,6 +18,7 @@ app = typer.Typer(help="The refusal direction: fit it, look at a file.", no_args
 
 
 @app.command("fit")
+@options.loads
 def fit(
     model: options.Model,
     out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("refusal.safetensors"),
@@ -30,7 +30,7 @@ def fit(
     min_induced: options.MinInduced = None,
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Fit the refusal direction on fitting prompts, choose it on validation prompts."""
     prompts = options.own_prompts(harmful, harmless)
@@ -39,7 +39,7 @@ def fit(
 
     search = Search(n, choose, layer_step, candidates, max_kl, min_induced)
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         config = search.on(DirectionConfig())
         found = search_direction(engine, config, prompts, progress=update)
     path = save_direction(found.direction, out)

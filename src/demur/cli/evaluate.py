@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype, Use, one_of, parts
+from demur.cli.choices import Use, one_of, parts
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result
 
 
+@options.loads
 def evaluate(
     model: options.Model,
     prompts: Annotated[str, typer.Option(help="A set's name, or FILE or FILE:COLUMN (.csv, .json, .jsonl, .parquet).")],
@@ -25,7 +26,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only N prompts, spread over the set.")] = None,
     new_tokens: options.NewTokens = 48,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Outcome rates of a prompt set, direct and attacked, unsteered and steered. Resumes when run again."""
@@ -37,7 +38,7 @@ def evaluate(
         "use": use and use.value,
         "limit": limit,
         "max_new_tokens": new_tokens,
-        "dtype": dtype.value,
+        **loading.record(),
     }
     run_asked(asked, out, verbose)
 
@@ -54,7 +55,7 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
     if asked["steer"]:
         parse_steer(asked["steer"])
     with progress(journaled(out)) as update:
-        engine = opened(asked["model"], asked["dtype"], update)
+        engine = opened(asked["model"], options.Loading.of(asked), update)
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
         result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
     print_result(result, verbose)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from demur.cli import options
-from demur.cli.choices import Dtype, one_of
+from demur.cli.choices import one_of
 from demur.cli.progress import journaled, opened, progress
 from demur.cli.results import print_result, say
 from demur.cli.show import console, seen
@@ -22,6 +22,7 @@ SetOut = Annotated[Path, typer.Option(help="Where to write the feature set (JSON
 
 
 @app.command("find")
+@options.loads
 def find(
     model: options.Model,
     method: Annotated[
@@ -54,7 +55,7 @@ def find(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     out: SetOut = Path("features.json"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Find the latents that cause refusal, on fitting prompts (one-prompt tries its candidates on validation ones)."""
     prompts = options.own_prompts(harmful, harmless)
@@ -65,7 +66,7 @@ def find(
     config = FindConfig(k, n, per_site, value)
     kept = config.settled(method, direction).k or 0
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         found = find_features(engine, saes_for(engine, sae), method, config, direction, prompts, update)
     save_features(found, out)
     say(f"{finder(method).scores}:")
@@ -80,25 +81,27 @@ def find(
 
 
 @app.command("pick")
+@options.loads
 def pick(
     model: options.Model,
     latents: Annotated[list[str], typer.Argument(help="SITE/INDEX, as 19.post/4068; several may be given.")],
     sae: options.Saes = [],  # noqa: B006
     out: SetOut = Path("features.json"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Make a feature set of latents that you name, to steer, show or prove them."""
     from demur.fitting import find_features
     from demur.saes import save_features
 
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         found = find_features.pick(engine, find_features.saes_for(engine, sae), latents)
     save_features(found, out)
     say(f"Wrote {out}: {len(found.features)} latents. Steer: --steer clamp:{out}:0.3r, or suppress:{out}")
 
 
 @app.command("verify")
+@options.loads
 def verify(
     model: options.Model,
     features: FeatureFile,
@@ -116,7 +119,7 @@ def verify(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
     """Prove it: necessity, sufficiency, dose-response, matched random latents, the direction, and the cost."""
@@ -128,13 +131,14 @@ def verify(
     load_features(features)  # what cannot be read is found before a model is loaded
     config = VerifyConfig(ProofConfig(n, randoms, items), minimal, new_tokens)
     with progress(journaled(out)) as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         chosen = load_features(features, engine.fingerprint.weights)
         result = verify_features(engine, chosen, config, out, direction, prompts, progress=update)
     print_result(result, verbose)
 
 
 @app.command("show")
+@options.loads
 def show(
     model: options.Model,
     features: FeatureFile,
@@ -148,7 +152,7 @@ def show(
     ] = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="Latents to show.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Where to write a page (HTML).")] = None,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Look at latents: where they are most active, what they write, how often, how near to refusal."""
     from demur.experiments.looks import LookConfig, look_at
@@ -159,7 +163,7 @@ def show(
     load_features(features)
     config = LookConfig(tuple(text), n, most, begin and begin.replace("\\n", "\n"), direction)
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         looks = look_at(engine, load_features(features, engine.fingerprint.weights), config, update)
     for look in looks:
         cosine = "" if look.cosine is None else f", cosine to refusal {look.cosine:+.2f}"

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from demur.cli import options
-from demur.cli.choices import Dtype, attack_names
+from demur.cli.choices import attack_names
 from demur.cli.progress import opened, progress
 from demur.cli.show import console, seen
 from demur.errors import InputError
@@ -18,6 +18,7 @@ from demur.errors import InputError
 SAMPLING = "Sampling"
 
 
+@options.loads
 def generate(
     model: options.Model,
     prompt: Annotated[str, typer.Argument(help="What the user says.")],
@@ -30,7 +31,7 @@ def generate(
         typer.Option(min=0.0, max=1.0, rich_help_panel=SAMPLING, help="Only the likeliest tokens of so much mass."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(rich_help_panel=SAMPLING, help="The same seed gives the same answer.")] = 0,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Answer a prompt, unsteered and steered side by side."""
     if not prompt.strip():
@@ -45,7 +46,7 @@ def generate(
         parse_steer(steer)  # what cannot be read is found before a model is loaded
     conversation = get(attack).apply(Prompt("prompt", prompt, "command line"))
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         requests = [Request(conversation)]
         if steer:
             requests.append(Request(conversation, parse_steer(steer, engine.fingerprint.weights), "steered"))

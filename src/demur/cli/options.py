@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from demur.cli.choices import Dtype as Dtypes
-from demur.cli.choices import attack_names, one_of
+from demur.cli.choices import Dtype, Thinking, attack_names, one_of
 
 if TYPE_CHECKING:
     from demur.prompts.sets import PromptSets
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 OWN = "Your own prompts"
 SIZES = "How much of everything"
 SEARCH = "How the direction is searched for"
+LOADING = "How the model is loaded"
 STEER = (
     "OP:FILE, OP:FILE:NUMBER or OP:FILE:NUMBERr, FILE being a direction or a vector in any format (.safetensors, "
     ".gguf, .svec, .pt) or a feature set (.json), r: in units of the stream's norm. add:FILE:0.3r adds it, ablate:FILE "
@@ -25,7 +29,6 @@ STEER = (
 """What --steer takes. No brackets: the help would read them as markup."""
 
 Model = Annotated[str, typer.Argument(help="A name (see `demur models`), a folder or a hub id.")]
-Dtype = Annotated[Dtypes, typer.Option(help="What the model computes in.", **one_of(Dtypes, "dtype"))]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Length of an answer at most.")]
 Toward = Annotated[Path | None, typer.Option("--direction", help="The refusal direction's file; fitted when left out.")]
 Saes = Annotated[list[str], typer.Option("--sae", help="A folder or bundled name; repeat. Default: the bundled ones.")]
@@ -78,6 +81,74 @@ MinInduced = Annotated[
         help="Least refusal score of harmless prompts when it is added. Default: 0.",
     ),
 ]
+
+
+def _loading(text: str, **more: Any) -> Any:
+    return typer.Option(rich_help_panel=LOADING, help=text, **more)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded: a field an option, of every command that `loads`."""
+
+    dtype: Annotated[Dtype, _loading("What it computes in.", **one_of(Dtype, "dtype"))] = Dtype.AUTO
+    device: Annotated[str | None, _loading("Where, as cpu, cuda or cuda:1. Default: a GPU where there is one.")] = None
+    device_map: Annotated[
+        str | None, _loading("Spread it over devices, as auto or balanced (needs accelerate).", metavar="MAP")
+    ] = None
+    revision: Annotated[str | None, _loading("Of a hub id: a branch, tag or commit.")] = None
+    chat_template: Annotated[
+        Path | None, _loading("A file (Jinja) to take in the place of the tokenizer's own.", metavar="FILE")
+    ] = None
+    thinking: Annotated[
+        Thinking | None,
+        _loading("Where the chat template has a switch for it.", **one_of(Thinking, "way of thinking")),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """What was asked for beside the dtype, as `load` takes it."""
+        given = {name: value for name, value in asdict(self).items() if name != "dtype" and value is not None}
+        return given | ({"thinking": self.thinking == Thinking.ON} if self.thinking is not None else {})
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready, in the order of the options; without what was not asked for, but the dtype."""
+        return {name: str(value) for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Loading:
+        """What `record` wrote down."""
+        asked = {one.name: record[one.name] for one in fields(cls) if record.get(one.name) is not None}
+        if "chat_template" in asked:
+            asked["chat_template"] = Path(asked["chat_template"])
+        return cls(**asked)
+
+
+AS_IS = Loading()
+"""Nothing asked for."""
+
+
+def loads(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter `loading` is made of an option for each field of `Loading`, in its place."""
+    hints = get_type_hints(command, include_extras=True)
+    options = get_type_hints(Loading, include_extras=True)
+    given = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=options[one.name])
+        for one in fields(Loading)
+    ]
+    own = inspect.signature(command).parameters
+    # typer passes all by name.
+    kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]) for name, one in own.items()]
+    at = list(own).index("loading")
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        loading = Loading(**{one.name: values.pop(one.name) for one in given})
+        command(**values, loading=loading)
+
+    run.__signature__ = inspect.Signature([*kept[:at], *given, *kept[at + 1 :]])  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {**hints, **options}
+    del run.__annotations__["loading"]
+    return run
 
 
 def own_prompts(harmful: str | None, harmless: str | None, borderline: str | None = None) -> PromptSets | None:

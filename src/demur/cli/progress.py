@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from demur.cli.options import Loading
     from demur.engines.hf import HFEngine
 
 Update = Callable[[str, int, int], None]
@@ -87,14 +88,14 @@ def _timed(shown: _Shown, answers: int) -> Update:
     return update
 
 
-def opened(model: str, dtype: str, update: Update) -> HFEngine:
+def opened(model: str, loading: Loading, update: Update) -> HFEngine:
     """The engine of a model."""
     from demur.cli.show import seen
     from demur.engines.hf import HFEngine
 
     name = seen(model).plain
     update(f"loading {name}", 0, 1)
-    engine = HFEngine(model, dtype)
+    engine = HFEngine(model, loading.dtype, **loading.keywords())
     update(f"loading {name}", 1, 1)
     return engine
 

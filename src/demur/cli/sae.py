@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from demur.cli import options
-from demur.cli.choices import Dtype, SaeKind, one_of, parts
+from demur.cli.choices import SaeKind, one_of, parts
 from demur.cli.progress import opened, progress
 from demur.cli.results import say
 from demur.cli.show import console, seen
@@ -38,6 +38,7 @@ Begin = Annotated[
 
 
 @app.command("train")
+@options.loads
 def train(
     model: options.Model,
     site: Annotated[list[str], typer.Option(metavar="LAYER.POINT", help="Where, as 19.post; repeat for several.")],
@@ -58,7 +59,7 @@ def train(
     seed: Annotated[
         int, typer.Option(rich_help_panel=TRAINING, help="Of the weights and the order of the tokens.")
     ] = 0,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Collect a model's activations on text and chats, and train an SAE at each site. Broken off, it goes on."""
     if find_spec("sae_lens") is None:
@@ -74,7 +75,7 @@ def train(
     training = Training(kind=kind.value, d_sae=d_sae, k=k, tokens=tokens, batch=batch, lr=lr, seed=seed)
     kept = f"activations and checkpoints are kept in {out}; run the same command again and it goes on."
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         engine.check_sites(sites)
     minutes = len(sites) * expected_seconds(engine.d_model, training) / 60
     say(f"Training on {tokens:,} tokens will take about {max(1, round(minutes))} min here, after they are read.")
@@ -92,6 +93,7 @@ def train(
 
 
 @app.command("check")
+@options.loads
 def check(
     model: options.Model,
     sae: Annotated[list[str], typer.Argument(help="Folders, hub ids, or names of bundled SAEs.")],
@@ -101,7 +103,7 @@ def check(
     scored: Annotated[int, typer.Option(min=100, help="Tokens of each set whose cross-entropy is taken.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="A folder for results.json.")] = None,
     other_model: Annotated[bool, typer.Option("--other-model", help="The SAE was trained on another model.")] = False,
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """The quality card: L0, variance explained, cross-entropy recovered, dead latents, on held-out text and chats."""
     _check_readable(text, chats)
@@ -115,7 +117,7 @@ def check(
     started = time.monotonic()
     saes = [load_sae(name) for name in sae]
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         sets = passages(engine, text, parts(chats), "test", update, begin=_unescaped(begin))
         cards = quality(engine, saes, sets, scored=scored, progress=update, other_model=other_model)
     table = Table()

@@ -9,7 +9,7 @@ import typer
 
 from demur.cli import options
 from demur.cli.audit import audit
-from demur.cli.choices import Construction, Dtype, Point, Read, VectorMethod, Way, one_of
+from demur.cli.choices import Construction, Point, Read, VectorMethod, Way, one_of
 from demur.cli.progress import opened, progress
 from demur.cli.results import say, told
 from demur.cli.show import console, seen
@@ -25,6 +25,7 @@ Sites = Annotated[
 
 
 @app.command("fit")
+@options.loads
 def fit(
     model: options.Model,
     behaviour: Annotated[str, typer.Argument(help="A built-in behaviour, caa:NAME, or a file of pairs.")],
@@ -38,7 +39,7 @@ def fit(
     shuffles: Annotated[int, typer.Option(min=1, help="Fits on shuffled labels, the null.")] = 10,
     n: Annotated[int, typer.Option(min=8, help="Fitting pairs at most.")] = 300,
     out: Annotated[Path, typer.Option(help="Where to write it (safetensors).")] = Path("vector.safetensors"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Fit a vector on contrast pairs, and say whether it does more than vectors fitted on shuffled labels."""
     from demur.directions.artifact import save_vector
@@ -49,7 +50,7 @@ def fit(
     pairs_of(behaviour, "fit")  # what cannot be read is found before a model is loaded
     config = VectorConfig(tuple(map(parse_site, site)), read.value, method.value, shuffles, n)
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         done = fit_behaviour(engine, behaviour, config, update)
     save_vector(done.vector, out)
     most = max(abs(value) for value in done.nulls)
@@ -66,6 +67,7 @@ app.command("audit")(audit)
 
 
 @app.command("clean")
+@options.loads
 def clean(
     model: options.Model,
     vector: Vector,
@@ -88,7 +90,7 @@ def clean(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     out: Annotated[Path, typer.Option(help="Where to write the cleaned vector.")] = Path("cleaned.safetensors"),
-    dtype: options.Dtype = Dtype.AUTO,
+    loading: options.Loading = options.AS_IS,
 ) -> None:
     """Take out of a vector what it does to refusal. Audit it again afterwards."""
     if way != Way.SUBSPACE and (k is not None or construction is not None):
@@ -101,7 +103,7 @@ def clean(
 
     read_vector(vector)  # what cannot be read is found before a model is loaded
     with progress() as update:
-        engine = opened(model, dtype, update)
+        engine = opened(model, loading, update)
         given = read_vector(vector, engine.fingerprint.weights)
         check_fits(given, engine.d_model, engine.n_layers, engine.name)
         given = given if length is None else with_length(engine, given, length)

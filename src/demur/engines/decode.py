@@ -55,11 +55,7 @@ class Decoder:
     def __init__(self, model: LoadedModel, decoding: Decoding, slots: int = 96):
         self.model, self.decoding, self.slots = model, decoding, slots
         self.device = model.like.device
-        ends = model.model.generation_config.eos_token_id
-        ends = [ends] if isinstance(ends, int) else list(ends or [])
-        if model.tokenizer.eos_token_id is not None:
-            ends.append(model.tokenizer.eos_token_id)
-        self.ends = set() if decoding.ignore_eos else set(ends)
+        self.ends = frozenset() if decoding.ignore_eos else model.ends
 
     def run(self, rows: Sequence[Row], progress: Progress | None = None) -> list[Answer]:
         """Answers in the order of the rows."""

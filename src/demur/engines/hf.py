@@ -16,14 +16,26 @@ from demur.engines import collect, passages
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.chat import Said, chat
 from demur.engines.decode import Answer, Progress, decoded
-from demur.engines.rows import answer_tokens, content_mask, filled, one_each, open_turn, plain_tokens, row_of
+from demur.engines.rows import (
+    answer_tokens,
+    content_mask,
+    filled,
+    following,
+    one_each,
+    open_turn,
+    plain_tokens,
+    rendered,
+    row_of,
+)
 from demur.engines.score import Continuation, score
 from demur.errors import InputError, OutOfRoom
 from demur.interventions import Intervention, bound, bound_each
 from demur.models import load as models
+from demur.models.fingerprint import device_of
 from demur.models.fits import check_intervention, check_site
 from demur.models.load import LoadedModel
 from demur.models.placement import DeviceMap
+from demur.models.tokens import marks
 from demur.models.wrap import from_parts
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
 
@@ -31,18 +43,24 @@ from demur.types import Conversation, Decoding, EngineFingerprint, Generation, S
 class HFEngine:
     """Generates, scores and collects with a Hugging Face model.
 
-    model: a LoadedModel, or what `demur.models.load.load` takes. slots: the largest decoding batch.
+    model: a LoadedModel, or what `demur.models.load.load` takes, which gets `dtype` and `loading`. slots: the largest
+    decoding batch.
     """
 
-    def __init__(self, model: LoadedModel | str | os.PathLike[str], dtype: str = "auto", slots: int = 96):
+    def __init__(
+        self, model: LoadedModel | str | os.PathLike[str], dtype: str = "auto", slots: int = 96, **loading: Any
+    ):
         if not isinstance(model, (LoadedModel, str, os.PathLike)):
             raise InputError(
                 f"an HFEngine takes a name or a LoadedModel, not a {type(model).__name__}; "
                 f"wrap a model that you hold with demur.wrap(model, tokenizer)."
             )
-        self.model = model if isinstance(model, LoadedModel) else models.load(model, dtype)
+        if isinstance(model, LoadedModel) and loading:
+            raise InputError(f"the model is loaded already; give {', '.join(loading)} where it is loaded.")
+        self.model = model if isinstance(model, LoadedModel) else models.load(model, dtype, **loading)
         self.slots = slots
         self.answered = 0
+        self._known: tuple[tuple[torch.device, int], EngineFingerprint] | None = None
 
     def __repr__(self) -> str:
         dtype = self.fingerprint.dtype
@@ -55,8 +73,13 @@ class HFEngine:
 
     @property
     def fingerprint(self) -> EngineFingerprint:
-        """Weights, tokenizer, template and dtype."""
-        return self.model.fingerprint
+        """Weights, tokenizer, template, dtype, processor, libraries; in bf16 the decoding batch too."""
+        now = (self.model.model.device, self.slots)
+        if self._known is None or self._known[0] != now:
+            made = self.model.fingerprint
+            slots = 0 if made.dtype == "fp32" else self.slots
+            self._known = (now, replace(made, device=device_of(self.model.model), slots=slots))
+        return self._known[1]
 
     @property
     def n_layers(self) -> int:
@@ -128,19 +151,22 @@ class HFEngine:
 
     def _run(self, rows: Sequence[Row], decoding: Decoding, progress: Progress | None) -> list[Answer]:
         """Decode; when memory runs out, with half the batch, down to one row."""
-        slots = self.slots
         while True:
             try:
-                return decoded(self.model, rows, decoding, slots, progress)
+                return decoded(self.model, rows, decoding, self.slots, progress)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
-                if slots == 1:
+                if self.slots == 1:
                     raise OutOfRoom("memory ran out with a single prompt in the batch; shorten it.") from error
-                slots = max(1, slots // 2)
+                self.slots = max(1, self.slots // 2)  # from here on: in bf16 the fingerprint says so
 
     def _text(self, answer: Answer) -> str:
-        return self.model.tokenizer.decode(answer.tokens, skip_special_tokens=True)
+        words = self.model.tokenizer
+        marked = answer.finish == "end" and marks(
+            words, answer.tokens[-1]
+        )  # a token of a turn's end need be no special
+        return words.decode(answer.tokens[:-1] if marked else answer.tokens, skip_special_tokens=True)
 
     @torch.inference_mode()
     def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:
@@ -149,22 +175,29 @@ class HFEngine:
         Raises InputError for a context without a token.
         """
         steers = self._fitting(one_each(intervention, len(pairs)))
-        rows: dict[int | str, Row] = {}
+        rows: dict[int | str, tuple[Row, str, Sequence[int]]] = {}
         wanted = []
         for (context, answer), steer in zip(pairs, steers, strict=True):
             key = context if isinstance(context, str) else id(context)
             if key not in rows:
-                rows[key] = self._plain(context) if isinstance(context, str) else row_of(self.model, context)
-            row = rows[key]
-            tokens = tuple(answer_tokens(self.model, answer)) if isinstance(answer, str) else answer
+                rows[key] = self._plain(context) if isinstance(context, str) else self._talk(context)
+            row, text, cut = rows[key]
+            tokens = tuple(following(self.model, text, cut, answer)) if isinstance(answer, str) else answer
             wanted.append(Continuation(row.tokens, tokens, row.label, len(row.tokens) - row.prompt_length, steer))
         return score(self.model, wanted)
 
-    def _plain(self, text: str) -> Row:
+    def _plain(self, text: str) -> tuple[Row, str, Sequence[int]]:
+        """The row of a plain text, the text, and the tokens that are the text's."""
         tokens = plain_tokens(self.model, text)
         if not tokens:
             raise InputError(f"the text {text!r} has no token for anything to follow; give it a text.")
-        return Row(tuple(tokens), len(tokens), text if len(text) <= 40 else f"{text[:37]}...")
+        row = Row(tuple(tokens), len(tokens), text if len(text) <= 40 else f"{text[:37]}...")
+        return row, text, tokens[len(self.model.cut.begin) :]
+
+    def _talk(self, conversation: Conversation) -> tuple[Row, str, Sequence[int]]:
+        """The same of a conversation with its prefilled answer."""
+        row = row_of(self.model, conversation)
+        return row, rendered(self.model, conversation) + conversation.prefill, row.tokens
 
     @torch.inference_mode()
     def last_logits(
@@ -220,8 +253,8 @@ class HFEngine:
 
     def row(self, conversation: Conversation, answer: str = "") -> Row:
         """The tokens of the templated conversation with an answer behind it, the prefilled part included."""
-        row = row_of(self.model, conversation)
-        return replace(row, tokens=(*row.tokens, *answer_tokens(self.model, answer)))
+        row, text, cut = self._talk(conversation)
+        return replace(row, tokens=(*row.tokens, *following(self.model, text, cut, answer)))
 
     def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
         """The unsteered stream at `sites`, a batch of passages at a time, in the order given (padding: see `mask`)."""
@@ -245,22 +278,28 @@ def load(
     *,
     device_map: DeviceMap | None = None,
     revision: str | None = None,
+    chat_template: str | os.PathLike[str] | None = None,
+    thinking: bool | None = None,
     slots: int = 96,
 ) -> HFEngine:
-    """An engine for a bundled model's name, a folder, an adapter's folder, or a hub id.
+    """An engine for a bundled model's name, a folder, an adapter's folder or a hub id. Raises as `demur.models.load.load`.
 
     dtype: "fp32", "bf16" or "auto". device: where all of it goes; device_map: instead, how accelerate splits it.
-    revision: a hub id's branch, tag or commit. slots: the largest decoding batch. Raises as `demur.models.load.load`.
+    revision: a hub id's branch, tag or commit. chat_template: a file, or a text, that stands in for the tokenizer's
+    own. thinking: on or off, where the template has a switch. slots: the largest decoding batch.
     """
-    return HFEngine(models.load(name, dtype, device, device_map=device_map, revision=revision), slots=slots)
+    model = models.load(name, dtype, device, device_map=device_map, revision=revision, chat_template=chat_template,
+                        thinking=thinking)  # fmt: skip
+    return HFEngine(model, slots=slots)
 
 
-def wrap(model: Any, tokenizer: Any, name: str = "") -> HFEngine:
+def wrap(model: Any, tokenizer: Any, name: str = "", *, thinking: bool | None = None) -> HFEngine:
     """An engine for a transformers model that you hold. Raises as `demur.models.wrap.from_parts`.
 
-    Outside the engine's own passes the model is what it was: its attention, its gradients, its `generate`.
+    thinking: on or off, where the chat template has a switch for it. Outside the engine's own passes the model is what
+    it was: its attention, its gradients, its `generate`.
     """
-    return HFEngine(from_parts(model, tokenizer, name))
+    return HFEngine(from_parts(model, tokenizer, name, thinking=thinking))
 
 
 def _out_of_memory(error: Exception) -> bool:

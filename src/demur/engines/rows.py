@@ -15,6 +15,8 @@ from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.models.load import LoadedModel
 from demur.models.rope import longest_row, switch_length
+from demur.models.templates import MARK
+from demur.models.tokens import encoded
 from demur.types import Conversation, Message
 
 
@@ -41,12 +43,22 @@ def row_of(
     until: int | None = None,
 ) -> Row:
     """Tokens of a conversation up to (not including) turn `until`, ready for an answer. Raises as `check_turns`."""
-    messages = check_turns(conversation, until)
-    turns = [{"role": m.role, "content": m.content} for m in messages]
-    text = _template(model.tokenizer, turns)
-    prompt = _encode(model.tokenizer, text)
-    prefill = _encode(model.tokenizer, conversation.prefill) if until is None and conversation.prefill else []
+    text = rendered(model, conversation, until)
+    prompt = _encode(model, text)
+    if not prompt:
+        raise InputError(f"prompt {conversation.prompt.id!r}: {model.chat.label} gives no token; give another one.")
+    prefill = following(model, text, prompt, conversation.prefill) if until is None and conversation.prefill else []
     return Row(tuple(prompt + prefill), len(prompt), conversation.prompt.id, intervention, seed)
+
+
+def rendered(model: LoadedModel, conversation: Conversation, until: int | None = None) -> str:
+    """The text of a conversation up to where turn `until` begins. Raises as `check_turns`, and as `ChatTemplate.render`
+    with the prompt's id."""
+    messages = check_turns(conversation, until)
+    try:
+        return model.chat.render(messages)
+    except InputError as error:
+        raise InputError(f"prompt {conversation.prompt.id!r}: {error}") from error
 
 
 def check_turns(conversation: Conversation, until: int | None = None) -> tuple[Message, ...]:
@@ -92,26 +104,30 @@ def check_length(model: LoadedModel, label: str, tokens: int, new: int = 0) -> N
         )
 
 
-def _template(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-
-
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+def _encode(model: LoadedModel, text: str) -> list[int]:
+    return encoded(model.tokenizer, text, model.n_embeddings)
 
 
 def plain_tokens(model: LoadedModel, text: str) -> list[int]:
-    """Tokens of plain text, begun as the tokenizer begins a text (with BOS where it has one)."""
-    return model.tokenizer(text)["input_ids"]
+    """Tokens of plain text that goes on, begun as the tokenizer begins a text (with BOS where it has one)."""
+    return [*model.cut.begin, *_encode(model, text)]
 
 
 def answer_tokens(model: LoadedModel, text: str) -> list[int]:
-    """Tokens of a continuation."""
-    return _encode(model.tokenizer, text)
+    """Tokens of a text that stands behind another: without the space that some tokenizers begin a text with."""
+    anchor = model.cut.anchor
+    if anchor:
+        head, whole = _encode(model, anchor), _encode(model, anchor + text)
+        if whole[: len(head)] == head:
+            return whole[len(head) :]
+    return _encode(model, text)
 
 
-MARK = "\ue000demur\ue001"
-"""Stands in for a user's text to find where the template puts it; private-use characters, which nobody types."""
+def following(model: LoadedModel, before: str, tokens: Sequence[int], text: str) -> list[int]:
+    """Tokens of a text behind another one, whose tokens stand: as the tokenizer cuts both together where that leaves
+    the first's as they are, else as `answer_tokens`."""
+    whole = _encode(model, before + text)
+    return whole[len(tokens) :] if whole[: len(tokens)] == list(tokens) else answer_tokens(model, text)
 
 
 def content_mask(model: LoadedModel, conversation: Conversation) -> Bool[Tensor, " tokens"]:
@@ -121,14 +137,13 @@ def content_mask(model: LoadedModel, conversation: Conversation) -> Bool[Tensor,
     template. Tokenizers without offsets compare tokens in place of characters. Raises as `row_of`, and InputError
     when the template does more with a text than to put it in one place.
     """
-    row = row_of(model, conversation)
-    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
-    text = _template(model.tokenizer, turns)
+    row, turns = row_of(model, conversation), conversation.messages
+    text = rendered(model, conversation)
     mask = torch.zeros(len(row.tokens), dtype=torch.bool)
     for index, turn in enumerate(turns):
-        if turn["role"] != "user":
+        if turn.role != "user":
             continue
-        marked = _template(model.tokenizer, [*turns[:index], {"role": "user", "content": MARK}, *turns[index + 1 :]])
+        marked = model.chat.render([*turns[:index], Message("user", MARK), *turns[index + 1 :]])
         before, found, after = marked.partition(MARK)
         if not found or MARK in after or not (text.startswith(before) and text.endswith(after)):
             raise InputError(
@@ -140,7 +155,7 @@ def content_mask(model: LoadedModel, conversation: Conversation) -> Bool[Tensor,
             spans = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
             here = [max(first, start) < min(last, end) for first, last in spans]
         else:
-            here = _differing(_encode(model.tokenizer, text), _encode(model.tokenizer, marked))
+            here = _differing(_encode(model, text), _encode(model, marked))
         mask[: row.prompt_length] |= torch.tensor(here)
     return mask
 

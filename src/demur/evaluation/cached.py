@@ -1,7 +1,8 @@
 """The one way to look a batch up in the journal, and to make what is not there.
 
 In bf16 the numbers depend on the batch, so a row is only itself among the same rows: there the batch's salt is part of
-every key, and a batch that lacks one row is made whole again (protocol: Numerics and keys).
+every key, and a batch that lacks one row is made whole again (protocol: Numerics and keys). They depend on how many
+rows decode together, too: where memory ran out meanwhile the keys are others; the batch is looked up and made again.
 """
 
 from __future__ import annotations
@@ -29,22 +30,30 @@ def cached(
     their keys): the rows' values in their order; rows with one key are made once. What was stored stays: it wins over
     what is made.
     """
-    keys = [key_of(i, "") for i in range(n)]
     salted = dtype != "fp32"
-    if salted:
-        salt = batch_salt(keys)
-        keys = [key_of(i, f"{salt}:{i}") for i in range(n)]
-    found = find(keys)
-    missing = [i for i, key in enumerate(keys) if key not in found]
-    if salted and missing:
-        missing = list(range(n))
-    once = sorted({keys[i]: i for i in reversed(missing)}.values())
-    wanted = [keys[i] for i in once]
-    fresh = dict(zip(wanted, make(once, wanted), strict=True)) if once else {}
+    while True:
+        keys = _keys(key_of, n, salted)
+        found = find(keys)
+        missing = [i for i, key in enumerate(keys) if key not in found]
+        if salted and missing:
+            missing = list(range(n))
+        once = sorted({keys[i]: i for i in reversed(missing)}.values())
+        wanted = [keys[i] for i in once]
+        fresh = dict(zip(wanted, make(once, wanted), strict=True)) if once else {}
+        if not salted or not fresh or _keys(key_of, n, salted) == keys:
+            break
     if fresh:
         store(fresh)
     found = {**fresh, **found}
     return [found[key] for key in keys], len(fresh)
+
+
+def _keys(key_of: Callable[[int, str], str], n: int, salted: bool) -> list[str]:
+    keys = [key_of(i, "") for i in range(n)]
+    if not salted:
+        return keys
+    salt = batch_salt(keys)
+    return [key_of(i, f"{salt}:{i}") for i in range(n)]
 
 
 def spec_of(intervention: Intervention | None, n_layers: int) -> dict[str, object]:

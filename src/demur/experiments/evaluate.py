@@ -167,8 +167,16 @@ def _identified(spec: Mapping[str, Any], engine: Engine, inputs: Mapping[str, An
     for name, what in (("engine", "model"), ("inputs", "prompts, attacks or steering")):
         if name in then and then[name] != now[name]:
             raise InputError(
-                f"the {what} changed since this run began ({name}: {then[name]} then, {now[name]} now); "
+                f"the {what} changed since this run began ({_change(name, then[name], now[name])}); "
                 f"put it back, or start a new run with `demur evaluate`."
             )
     asked = {name: value for name, value in spec["asked"].items() if name != "resumes"}
     return {**spec, "asked": asked, **now}
+
+
+def _change(name: str, then: Any, now: Any) -> str:
+    """What was and what is, of a record only where it differs."""
+    if not isinstance(then, Mapping) or not isinstance(now, Mapping):
+        return f"{name}: {then} then, {now} now"
+    differing = [key for key in now if then.get(key) != now[key]]
+    return "; ".join(f"{key}: {then.get(key, 'unknown')} then, {now[key]} now" for key in differing)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,11 @@ from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
 from demur.errors import BadFile, BadSpec
+from demur.models.templates import ChatTemplate
 from demur.types import EngineFingerprint
 
+LIBRARIES = ("torch", "transformers", "tokenizers")
+"""Whose code computes the tokens."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _BESIDE = {
@@ -51,11 +57,62 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def running(fingerprint: EngineFingerprint, model: Any, template: ChatTemplate) -> EngineFingerprint:
+    """The fingerprint with what runs the model: the template as it is used, the processor, the libraries.
+
+    Files that were fitted on a model are held against its weights alone, so that an upgrade leaves them usable.
+    """
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    precision = torch.get_float32_matmul_precision()
+    products = "" if precision == "highest" else f", products in {precision} precision"
+    software = f"{versions}, modules {_modules_hash(model)[:12]}{products}"
+    return replace(fingerprint, template=template.sha256, device=device_of(model), software=software)
+
+
+def device_of(model: Any) -> str:
+    """The processors that a model's weights are on, by name: "cpu AVX512", "cuda NVIDIA H200"."""
+    return " + ".join(sorted({_processor(str(place)) for place in {value.device for value in model.parameters()}}))
+
+
+@cache
+def _processor(device: str) -> str:
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    return f"cuda {torch.cuda.get_device_name(device)}" if kind == "cuda" else kind
+
+
+def _modules_hash(model: Any) -> str:
+    """Of what computes beside weights and config: the modules' classes, and values that are saved with no weights."""
+    digest = hashlib.sha256()
+    for name, module in model.named_modules():
+        digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__}\n".encode())
+    saved = model.state_dict().keys()
+    for name, value in sorted(model.named_buffers()):
+        if name not in saved:
+            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _with(weights: str, tokenizer: Any, dtype: str) -> EngineFingerprint:
+    return EngineFingerprint("hf", weights, hashlib.sha256(_words(tokenizer).encode()).hexdigest(), "", dtype)
+
+
+def _words(tokenizer: Any) -> str:
+    """All of a tokenizer that decides tokens and their text, as one text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    words, template = (hashlib.sha256(part.encode()).hexdigest() for part in (text, str(tokenizer.chat_template)))
-    return EngineFingerprint("hf", weights, words, template, dtype)
+    settings = {name: getattr(tokenizer, name, None) for name in ("clean_up_tokenization_spaces",
+                                                                  "split_special_tokens")}  # fmt: skip
+    beside = json.dumps([tokenizer.special_tokens_map, settings], sort_keys=True, default=str)
+    if backend is None:
+        model = getattr(tokenizer, "sp_model", None)
+        pieces = [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items()), tokenizer.init_kwargs]
+        return repr([*pieces, model.serialized_model_proto() if model is not None else None]) + beside
+    if backend.padding or backend.truncation:  # whoever holds the tokenizer called it so; demur's calls do not
+        backend = type(backend).from_str(backend.to_str())
+        backend.no_padding()
+        backend.no_truncation()
+    return backend.to_str() + beside
 
 
 def _files_hash(folder: Path, adapter: Path | None) -> str:

@@ -19,9 +19,11 @@ from demur.models.adapters import CONFIG as ADAPTER
 from demur.models.adapters import base_of, merged
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of, text_config
-from demur.models.fingerprint import DTYPES, of_folder
+from demur.models.fingerprint import DTYPES, of_folder, running
 from demur.models.placement import DeviceMap, check_placement, delete_with, input_device, offload_folder
 from demur.models.quantised import check_runs, computed_in, method_of
+from demur.models.templates import ChatTemplate, template_of, template_text
+from demur.models.tokens import Cut, check_vocabulary, cut_of, ends_of
 from demur.types import EngineFingerprint, Point
 
 DESCRIPTIONS = {
@@ -41,6 +43,10 @@ class LoadedModel:
     tokenizer: Any
     family: Family
     fingerprint: EngineFingerprint
+    chat: ChatTemplate
+    """How a conversation becomes text."""
+    ends: frozenset[int]
+    """Tokens that end an answer."""
     stretched: bool = False
     """Whether it runs rows longer than its rope's switch length (`rope.regimes`)."""
 
@@ -54,6 +60,16 @@ class LoadedModel:
         """The configs that its modules look their attention up in: nearly always one."""
         found = {id(part.config): part.config for part in self.model.modules() if hasattr(part, "config")}
         return tuple(found.values())
+
+    @cached_property
+    def cut(self) -> Cut:
+        """How the tokenizer treats the ends of a text."""
+        return cut_of(self.tokenizer)
+
+    @property
+    def n_embeddings(self) -> int:
+        """Rows of the embedding."""
+        return n_embeddings(self.model)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -118,14 +134,18 @@ def load(
     *,
     device_map: DeviceMap | None = None,
     revision: str | None = None,
+    chat_template: str | os.PathLike[str] | None = None,
+    thinking: bool | None = None,
 ) -> LoadedModel:
     """Load `smollm2-refuser`, `smollm2`, a folder, or a hub id: a model, or a PEFT adapter, merged into its base.
 
     dtype: "fp32", "bf16" or "auto". device: where all of it goes. device_map: instead, how accelerate splits it, as
     transformers takes it ("auto", or module path -> device or "disk"). revision: a hub id's branch, tag or commit.
-    Remote code is never run. Raises UnknownName, BadFile or BadSpec with the fix, before weights are read where it can
-    be told, as for a quantised model whose kernels do not run here.
+    chat_template: a file (or a text) that stands in for the tokenizer's own. thinking: on or off, where the template
+    has a switch for it. Remote code is never run. Raises UnknownName, BadFile, BadSpec or InputError with the fix,
+    before weights are read where it can be told, as for a quantised model whose kernels do not run here.
     """
+    own = None if chat_template is None else template_text(chat_template)
     name = os.fspath(name)
     if not name.strip():
         raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder or a hub id.")
@@ -154,6 +174,9 @@ def load(
             device_map = {"": device or "cpu"} if device_map is None else device_map
         words = theirs if theirs is not None and (theirs / "tokenizer_config.json").exists() else folder
         tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True, trust_remote_code=False)
+        if own is not None:
+            tokenizer.chat_template = own
+        chat = template_of(tokenizer, name, thinking)
         offload = offload_folder(device_map)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -175,7 +198,8 @@ def load(
     # transformers loads the text model of some checkpoints that also see, which is another family.
     family = family_of(model.config)
     _check_complete(folder, family, report)
-    check_template(tokenizer, name, f"in {words}/tokenizer_config.json")
+    check_vocabulary(tokenizer, chat, n_embeddings(model), name)
+    ends = ends_of(tokenizer, chat, model.generation_config)
     if (ours or theirs) and any(value.is_meta for value in model.parameters()):
         raise BadSpec(f"{name} is an adapter, merged where all weights are in memory; leave disk out of device_map.")
     if ours is not None:
@@ -187,16 +211,13 @@ def load(
         model.to(device)
     if quantised:
         dtype = computed_in(model, asked)
-    return LoadedModel(name, model, tokenizer, family, of_folder(folder, ours or theirs, tokenizer, dtype))
+    fingerprint = running(of_folder(folder, ours or theirs, tokenizer, dtype), model, chat)
+    return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
 
-def check_template(tokenizer: Any, name: str, where: str = "of the tokenizer") -> None:
-    """BadFile for a tokenizer without a chat template."""
-    if not tokenizer.chat_template:
-        raise BadFile(
-            f"{name} has no chat template, so it is not a chat model; "
-            f"set `chat_template` {where} or choose its instruct version."
-        )
+def n_embeddings(model: Any) -> int:
+    """Rows of a model's embedding."""
+    return model.get_input_embeddings().weight.shape[0]
 
 
 def _with_base(name: str, revision: str | None) -> tuple[Path, Path | None]:

@@ -29,7 +29,7 @@ def check_placement(device: str | None, device_map: DeviceMap | None) -> None:
             torch.empty(0, device=one)
         except (RuntimeError, AssertionError) as error:
             line = (str(error).splitlines() or [""])[0][:120]
-            raise BadSpec(f"device {one!r} is not there ({line}); known: {', '.join(_devices())}.") from error
+            raise BadSpec(f"device {one!r} cannot be used: {line}. Choose another, as cpu.") from error
 
 
 def offload_folder(device_map: DeviceMap | None) -> str | None:
@@ -69,8 +69,3 @@ def at_home(edit: Edit, device: torch.device) -> Edit:
         return None if new is None else new.to(x.device)
 
     return moved
-
-
-def _devices() -> list[str]:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return ["cpu", *([str(accelerator)] if accelerator is not None else [])]

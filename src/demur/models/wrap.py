@@ -8,23 +8,28 @@ from torch import nn
 
 from demur.errors import InputError
 from demur.models.families import Family, family_of
-from demur.models.fingerprint import of_model
-from demur.models.load import LoadedModel, check_template
+from demur.models.fingerprint import of_model, running
+from demur.models.load import LoadedModel, n_embeddings
+from demur.models.templates import template_of
+from demur.models.tokens import check_vocabulary, ends_of
 
 
-def from_parts(model: Any, tokenizer: Any, name: str = "") -> LoadedModel:
+def from_parts(model: Any, tokenizer: Any, name: str = "", *, thinking: bool | None = None) -> LoadedModel:
     """A transformers causal language model in memory and its tokenizer.
 
-    name: what reports call it; by default where transformers loaded it from. Nothing of the model is changed. Its
-    fingerprint is its folder's when it holds that folder's very weights (`fingerprint.of_model`); weights that change
-    later need another call. Raises InputError for a model in training mode, UnknownName for a family that is not
-    known, BadSpec for a dtype other than fp32 and bf16, BadFile for a tokenizer without a chat template.
+    name: what reports call it; by default where transformers loaded it from. thinking: on or off, where the chat
+    template has a switch for it. Nothing of the model is changed. Its fingerprint is its folder's when it holds that
+    folder's very weights (`fingerprint.of_model`); weights that change later need another call. Raises InputError for a
+    model in training mode, UnknownName for a family that is not known, BadSpec for a dtype other than fp32 and bf16,
+    BadFile for a tokenizer that does not fit the model, or without a chat template that works.
     """
     family = family_in(model)
     check_mode(model)
     name = name or str(getattr(model.config, "_name_or_path", "")) or type(model).__name__
-    check_template(tokenizer, name)
-    return LoadedModel(name, model, tokenizer, family, of_model(model, tokenizer))
+    chat = template_of(tokenizer, name, thinking)
+    check_vocabulary(tokenizer, chat, n_embeddings(model), name)
+    ends = ends_of(tokenizer, chat, model.generation_config)
+    return LoadedModel(name, model, tokenizer, family, running(of_model(model, tokenizer), model, chat), chat, ends)
 
 
 def family_in(model: Any) -> Family:
