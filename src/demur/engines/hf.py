@@ -282,7 +282,9 @@ def load(
     thinking: bool | None = None,
     slots: int = 96,
 ) -> HFEngine:
-    """An engine for a bundled model's name, a folder, an adapter's folder or a hub id. Raises as `demur.models.load.load`.
+    """An engine for a bundled model's name, a folder, an adapter's folder or a hub id.
+
+    Raises as `demur.models.load.load`.
 
     dtype: "fp32", "bf16" or "auto". device: where all of it goes; device_map: instead, how accelerate splits it.
     revision: a hub id's branch, tag or commit. chat_template: a file, or a text, that stands in for the tokenizer's

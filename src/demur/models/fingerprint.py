@@ -90,7 +90,8 @@ def _modules_hash(model: Any) -> str:
     saved = model.state_dict().keys()
     for name, value in sorted(model.named_buffers()):
         if name not in saved:
-            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+            real = torch.view_as_real(value) if value.is_complex() else value
+            digest.update(name.encode() + real.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
 
 
