@@ -43,6 +43,7 @@ LABELS = Path(__file__).with_name("judge_labels.jsonl")
 def conditions(evaluator: Evaluator) -> tuple[list[Arm], dict[str, list[Conversation]]]:
     """Six arms, one of them far too strong, and plain, borderline and attacked validation requests."""
     chosen = choose(evaluator, BaselineConfig())
+    assert chosen.dose is not None and chosen.ranking is not None
     strong = replace(chosen, dose=replace(chosen.dose, key=2.5 * chosen.dose.key))
     wraps = (*chosen.ranking.best, "rot13", "payload_splitting")
     arms = [*arms_of(chosen, 1), Arm("too much", arms_of(strong, 0)[1].intervention)]

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from demur.engines.hf import HFEngine
-from demur.models.families import FAMILIES
 from demur.models.load import LoadedModel
 from demur.saes.sae import NEEDS, SAE
 from demur.types import Conversation, Decoding, Message, Prompt, Site
@@ -37,6 +36,11 @@ SMALL = {
     "max_position_embeddings": 256,
     "tie_word_embeddings": False,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+FALCON = {"alibi": False, "head_dim": ...}
+GEMMA3 = {"sliding_window": WINDOW, "query_pre_attn_scalar": 8, "layer_types": MIXED}
 EXTRA: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
     "mistral": ("MistralConfig", {"sliding_window": WINDOW}),
@@ -52,20 +56,72 @@ EXTRA: dict[str, tuple[str, dict[str, Any]]] = {
             "final_logit_softcapping": 10.0,
         },
     ),
-    "gemma3_text": (
-        "Gemma3TextConfig",
-        {
-            "sliding_window": WINDOW,
-            "query_pre_attn_scalar": 8,
-            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
-        },
-    ),
+    "gemma3_text": ("Gemma3TextConfig", GEMMA3),
     "phi3": ("Phi3Config", {"sliding_window": WINDOW}),
     "gpt2": ("GPT2Config", {}),
     "gpt_neox": ("GPTNeoXConfig", {"use_parallel_residual": True, "rotary_pct": 0.5}),
     "gpt_neox_serial": ("GPTNeoXConfig", {"use_parallel_residual": False}),
+    "mixtral": ("MixtralConfig", {"sliding_window": WINDOW, "num_local_experts": 4}),
+    "qwen2_moe": (
+        "Qwen2MoeConfig",
+        {**EXPERTS, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40, "decoder_sparse_step": 2},
+    ),
+    "qwen3_moe": ("Qwen3MoeConfig", {**EXPERTS, "moe_intermediate_size": 24, "norm_topk_prob": True}),
+    "gemma3": ("Gemma3Config", {"text_config": GEMMA3, "vision_config": SMALL | {"image_size": 28}}),
+    "phi": ("PhiConfig", {"partial_rotary_factor": 0.5}),
+    "olmo": ("OlmoConfig", {"clip_qkv": 1.0}),
+    "olmo2": ("Olmo2Config", {}),
+    "olmo3": ("Olmo3Config", {"sliding_window": WINDOW, "layer_types": MIXED}),
+    "granite": (
+        "GraniteConfig",
+        {
+            "residual_multiplier": 0.4,
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.2,
+            "logits_scaling": 5.0,
+        },
+    ),
+    "gpt_oss": (
+        "GptOssConfig",
+        {
+            **{"sliding_window": WINDOW, "layer_types": MIXED, "num_local_experts": 4, "num_experts_per_tok": 2},
+            "rope_parameters": {**YARN, "truncate": False},
+        },
+    ),
+    "llama4_text": (
+        "Llama4TextConfig",
+        {
+            "intermediate_size_mlp": 40,
+            "num_local_experts": 4,
+            "interleave_moe_layer_step": 2,
+            "attention_chunk_size": WINDOW,
+            "no_rope_layers": [1, 0, 1],
+            "attn_temperature_tuning": True,
+            "floor_scale": 8192,
+        },
+    ),
+    "smollm3": ("SmolLM3Config", {"no_rope_layers": [1, 0, 1]}),
+    "stablelm": ("StableLmConfig", {"use_parallel_residual": True, "partial_rotary_factor": 0.5}),
+    "stablelm_serial": ("StableLmConfig", {"use_parallel_residual": False, "qk_layernorm": True}),
+    "cohere": ("CohereConfig", {"logit_scale": 0.25, "use_qk_norm": True}),
+    "cohere2": ("Cohere2Config", {"logit_scale": 0.25, "sliding_window": WINDOW, "layer_types": MIXED}),
+    "glm": ("GlmConfig", {}),
+    "glm4": ("Glm4Config", {}),
+    "deepseek_v3": (
+        "DeepseekV3Config",
+        {
+            **EXPERTS,
+            **{"moe_intermediate_size": 24, "n_routed_experts": 4, "n_group": 2, "topk_group": 1},
+            **{"first_k_dense_replace": 1, "num_key_value_heads": 4, "kv_lora_rank": 12, "q_lora_rank": 16},
+            **{"qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "v_head_dim": 6, "head_dim": 4},
+        },
+    ),
+    "falcon": ("FalconConfig", {**FALCON, "parallel_attn": True, "multi_query": True}),
+    "falcon_new": ("FalconConfig", {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon_serial": ("FalconConfig", {**FALCON, "parallel_attn": False, "multi_query": False}),
 }
-"""Name -> config class and what is special. A new line in demur/models/families.py needs one here."""
+"""Name -> config class and what is special (`...`: a setting that it has not). A new line in demur/models/families.py
+needs one here."""
 
 
 def pytest_collection_modifyitems(config, items):
@@ -116,6 +172,8 @@ def _scramble(model: Any, seed: int) -> None:
             noise = torch.randn(value.shape, generator=random)
             if value.ndim == 2:
                 value.copy_(noise if "embed" in name or "wte" in name else 1.5 * noise / value.shape[-1] ** 0.5)
+            elif value.ndim == 3:  # experts
+                value.copy_(1.5 * noise / value.shape[-2] ** 0.5)
             else:
                 value.add_(0.1 * noise)
 
@@ -130,6 +188,10 @@ def build(family: str, seed: int = 0, **changes: Any) -> Tiny:
     words = tokenizer()
     settings = {**SMALL, **extra, "vocab_size": len(words), "pad_token_id": 0, "bos_token_id": None, **changes}
     settings["eos_token_id"] = words.eos_token_id
+    settings = {name: value for name, value in settings.items() if value is not ...}
+    if "text_config" in settings:
+        outer = {name: settings.pop(name) for name in ("text_config", "vision_config")}
+        settings = {**outer, "text_config": settings | outer["text_config"], "tie_word_embeddings": False}
     config = getattr(transformers, kind)(**settings)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     _scramble(model, seed)
@@ -156,7 +218,7 @@ def _build():
     return build
 
 
-@pytest.fixture(scope="session", params=[*FAMILIES, "gpt_neox_serial"])
+@pytest.fixture(scope="session", params=[*EXTRA])
 def model_family(request) -> str:
     """Every family that demur knows, one after the other."""
     return request.param

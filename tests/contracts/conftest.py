@@ -16,9 +16,12 @@ from demur.interventions import ablate, add, at, chain, clamp, everywhere, multi
 from demur.saes import load_sae, save_sae
 from demur.types import Direction, Site, SteeringVector
 
+AFTER_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
 ADDED = {
-    "gemma2": ("post_attention_layernorm", "post_feedforward_layernorm"),
-    "gemma3_text": ("post_attention_layernorm", "post_feedforward_layernorm"),
+    **dict.fromkeys(("gemma2", "gemma3_text", "gemma3", "olmo2", "olmo3"), AFTER_NORMS),
+    "glm4": ("post_self_attn_layernorm", "post_mlp_layernorm"),
+    "llama4_text": ("self_attn", "feed_forward"),
+    "falcon": ("self_attention", "mlp"),
     "gpt2": ("attn", "mlp"),
     "gpt_neox": ("attention", "mlp"),
 }
@@ -28,7 +31,14 @@ ORDER = ("pre", "attn_out", "mid", "mlp_out", "post")
 
 def blocks(plain: Any) -> Any:
     base = plain.base_model
+    for inner in ("language_model", "model"):
+        base = getattr(base, inner, base)
     return base.h if hasattr(base, "h") else base.layers
+
+
+def times(block: Any) -> float:
+    """By what a block multiplies what it adds."""
+    return getattr(block, "residual_multiplier", 1.0)
 
 
 def _tensor(value: Any) -> torch.Tensor:
@@ -63,13 +73,24 @@ def placed(plain: Any, oracles, starts, pads):
 
         return hook
 
+    def on_added(site: Site, block: Any):
+        shapes = []
+        handles.append(block.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape)))
+
+        def hook(_, __, output):
+            out = _tensor(output)
+            new = (change(site, out.view(shapes.pop()) * times(block)) / times(block)).view(out.shape)
+            return (new, *output[1:]) if isinstance(output, tuple) else new
+
+        return hook
+
     def on_mid(site: Site, block: Any):
         entered = []
         handles.append(block.register_forward_pre_hook(lambda _, args: entered.append(args[0])))
 
         def hook(_, __, output):
             before = entered.pop()
-            new = change(site, before + _tensor(output)) - before
+            new = (change(site, before + _tensor(output) * times(block)) - before) / times(block)
             return (new, *output[1:]) if isinstance(output, tuple) else new
 
         return hook
@@ -85,7 +106,7 @@ def placed(plain: Any, oracles, starts, pads):
             handles.append(block.get_submodule(attn).register_forward_hook(on_mid(site, block)))
         else:
             part = block.get_submodule(attn if site.point == "attn_out" else mlp)
-            handles.append(part.register_forward_hook(on_output(site)))
+            handles.append(part.register_forward_hook(on_added(site, block)))
     try:
         yield
     finally:
@@ -180,7 +201,7 @@ def hold(index: list[int], values: Any):
     return change
 
 
-def times(index: list[int], factor: float):
+def by(index: list[int], factor: float):
     def change(f: torch.Tensor) -> torch.Tensor:
         f[..., index] *= factor
         return f
@@ -209,20 +230,20 @@ def on_latents(sae_of: Any, low: Site, high: Site, extra: Site) -> dict[str, Arm
         "clamp": Arm(clamp(relu, some, [4.0, 0.0, 8.0]), [of(relu, hold(some, [4.0, 0.0, 8.0]))]),
         "clamp others": Arm(clamp(relu, [5, 9, 1], 6.0), [of(relu, hold([5, 9, 1], 6.0))]),
         "clamp nothing": Arm(chain(clamp(top, [], 3.0), multiply(jump, many, 1.0), patch({})), []),
-        "multiply": Arm(multiply(jump, many, -2.0), [of(jump, times(many, -2.0))]),
+        "multiply": Arm(multiply(jump, many, -2.0), [of(jump, by(many, -2.0))]),
         "clamp topk": Arm(
             chain(at("after-first", clamp(top, many, 3.0)), multiply(gated, many, -1.0)),
             [
                 (extra, only("after-first", partial(changed, top, hold(many, 3.0), True))),
-                of(gated, times(many, -1.0)),
+                of(gated, by(many, -1.0)),
             ],
         ),
         "clamp without the error": Arm(clamp(jump, some, 4.0, keep_error=False), [of(jump, hold(some, 4.0), False)]),
         "multiply without the error": Arm(
             at("from-last", multiply(top, many, 0.0, keep_error=False)),
-            [(extra, only("from-last", partial(changed, top, times(many, 0.0), False)))],
+            [(extra, only("from-last", partial(changed, top, by(many, 0.0), False)))],
         ),
-        "splice": Arm(splice(relu), [of(relu, times([], 1.0), False)]),
+        "splice": Arm(splice(relu), [of(relu, by([], 1.0), False)]),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from demur.engines import hf
+from demur.engines import decode
 from demur.engines.base import Request
 from demur.errors import NonFinite, OutOfRoom
 from demur.evaluation.items import score_items
@@ -170,8 +170,8 @@ def test_when_memory_runs_out_the_batch_halves_down_to_one_row(tiny, talk, monke
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     ]
-    real, room = hf.Decoder, [4]
-    monkeypatch.setattr(hf, "Decoder", Hungry)
+    real, room = decode.Decoder, [4]
+    monkeypatch.setattr(decode, "Decoder", Hungry)
     engine, requests = tiny("llama").engine, [Request(talk(f"Hi {i}")) for i in range(6)]
     answers = engine.generate(requests, NEW)
     assert tried == [32, 16, 8, 4]
@@ -189,7 +189,7 @@ def test_another_runtime_error_is_not_taken_for_a_lack_of_memory(tiny, monkeypat
         def run(self, *_):
             raise RuntimeError("shapes")
 
-    monkeypatch.setattr(hf, "Decoder", Fails)
+    monkeypatch.setattr(decode, "Decoder", Fails)
     from demur.types import Conversation, Message
 
     c = Conversation(Prompt("p", "Hi", "tests"), (Message("user", "Hi"),))

@@ -15,8 +15,13 @@ from demur.interventions.base import Context
 from demur.models.forward import forward
 from demur.types import POINTS, Decoding, Site, SteeringVector
 
-BEFORE_MLP = {"gemma2": "pre_feedforward_layernorm", "gemma3_text": "pre_feedforward_layernorm", "gpt2": "ln_2"}
-"""The norm that reads the stream between attention and MLP; post_attention_layernorm elsewhere."""
+BEFORE_MLP = {
+    **dict.fromkeys(("gemma2", "gemma3_text", "gemma3"), "pre_feedforward_layernorm"),
+    **dict.fromkeys(("olmo2", "olmo3"), "mlp"),
+    "gpt2": "ln_2",
+}
+"""What reads the stream between attention and MLP, most often a norm; post_attention_layernorm elsewhere."""
+PARALLEL = ("gpt_neox", "phi", "cohere", "cohere2", "stablelm", "falcon", "falcon_new")
 TEXTS = ("How do I bake bread with yeast?", "Hi")
 
 
@@ -27,10 +32,11 @@ def seen_inside(plain, ids):
     """For each block: its input, its output and the input of the norm before the MLP."""
     found = []
     handles = []
-    base = plain.base_model
-    for block in base.h if hasattr(base, "h") else base.layers:
+    for block in blocks(plain):
         record = {}
-        norm = block.get_submodule(BEFORE_MLP.get(plain.config.model_type, "post_attention_layernorm"))
+        names = [name for name, _ in block.named_children()]
+        norm = BEFORE_MLP.get(plain.config.model_type, "post_attention_layernorm")
+        norm = block.get_submodule(norm if norm in names else "mlp")  # some parallel blocks have one norm
         handles += [
             block.register_forward_pre_hook(lambda _, args, r=record: r.update(pre=args[0])),
             block.register_forward_hook(
@@ -63,11 +69,12 @@ def test_points_decompose_the_stream(tiny, talk, model_family):
             same(at["post"], record["post"][0])
             whole = at["pre"] + at["attn_out"] + at["mlp_out"]
             same(at["post"], whole)
+            assert all(at[point].std() > 0.1 for point in ("attn_out", "mlp_out"))
             if "mid" in at:
                 same(at["mid"], record["mid"][0])
                 same(at["mid"], at["pre"] + at["attn_out"])
             else:
-                assert model_family == "gpt_neox"
+                assert model_family in PARALLEL
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -196,16 +196,16 @@ def test_decoding_batches_share_nothing_in_bf16_and_all_in_fp32(saved, tmp_path,
 
 
 def test_in_bf16_answers_made_with_fewer_rows_after_memory_ran_out_are_kept_as_such(saved, tmp_path, talk, monkeypatch):
-    requests, real = [Request(talk(text)) for text in ("Hi", "How do I bake bread?")], hf.Decoder
+    requests, real = [Request(talk(text)) for text in ("Hi", "How do I bake bread?")], hf.decoded
 
-    def tight(model, decoding, slots):
+    def tight(model, rows, decoding, slots, progress):
         if slots > 24:
             raise MemoryError
-        return real(model, decoding, slots)
+        return real(model, rows, decoding, slots, progress)
 
     engine, path = HFEngine(saved, "bf16"), tmp_path / "journal.sqlite"
     with Journal(path) as journal, monkeypatch.context() as patch:
-        patch.setattr(hf, "Decoder", tight)
+        patch.setattr(hf, "decoded", tight)
         made = answer(engine, requests, NEW, journal)
         assert engine.slots == 24
         assert answer(engine, requests, NEW, journal) == made

@@ -1,8 +1,12 @@
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
+from tests.contracts.test_sites import PARALLEL
 
-from demur.errors import UnknownName
-from demur.models.attention import Pass, Store, attend
+from demur.errors import BadSpec, UnknownName
+from demur.models.attention import Pass, Store, attend, attending
 from demur.models.families import FAMILIES, family_of, points_of
 from demur.models.forward import forward, padded
 from demur.models.hooks import registered, resuming, stopping_at
@@ -11,7 +15,7 @@ from demur.types import POINTS, Site
 
 def test_each_line_of_the_table_names_modules_that_exist(tiny, model_family):
     one = tiny(model_family)
-    name = model_family.removesuffix("_serial")
+    name = model_family.removesuffix("_serial").removesuffix("_new")
     assert one.loaded.family == FAMILIES[name] == family_of(one.plain.config)
     assert len(one.loaded.blocks) == 3
     for block in one.loaded.blocks:
@@ -21,7 +25,7 @@ def test_each_line_of_the_table_names_modules_that_exist(tiny, model_family):
 def test_parallel_blocks_have_no_mid_and_all_others_have_every_point(tiny, model_family):
     loaded = tiny(model_family).loaded
     assert loaded.points == points_of(loaded.family, loaded.model.config)
-    assert loaded.points == (tuple(p for p in POINTS if p != "mid") if model_family == "gpt_neox" else POINTS)
+    assert loaded.points == (tuple(p for p in POINTS if p != "mid") if model_family in PARALLEL else POINTS)
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_and_the_fix():
@@ -94,22 +98,75 @@ def test_a_store_refuses_to_be_used_without_a_pass():
         Store(1, 4).update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
 
 
+class Layer(torch.nn.Module):
+    """A layer whose attention stays inside chunks, or not."""
+
+    def __init__(self, chunk):
+        super().__init__()
+        self.layer_idx = 1
+        kind = "chunked_attention" if chunk else "full_attention"
+        self.config = SimpleNamespace(layer_types=["full_attention", kind], attention_chunk_size=chunk)
+
+
+@pytest.mark.parametrize("sinks", [None, torch.tensor([0.5, -1.0, 2.0, 0.0])], ids=["", "sinks"])
 @pytest.mark.parametrize("softcap", [None, 2.0])
 @pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("chunk", [0, 4])
 @pytest.mark.parametrize("queries", [1, 6])
-def test_attention_is_a_masked_softmax(softcap, window, queries):
+@pytest.mark.parametrize("ragged", [False, True])
+def test_attention_is_a_masked_softmax(softcap, window, queries, chunk, sinks, ragged):
     random = torch.Generator().manual_seed(0)
     q = torch.randn(2, 4, queries, 8, generator=random)
-    k, v = torch.randn(2, 2, 6, 8, generator=random), torch.randn(2, 2, 6, 8, generator=random)
-    start = 6 - queries
-    seeing = Pass(slice(0, 2), start, seen=6)
-    out, _ = attend(torch.nn.Identity(), q, k, v, seeing=seeing, scaling=0.3, sliding_window=window, softcap=softcap)
+    k, v = torch.randn(2, 2, 9, 8, generator=random), torch.randn(2, 2, 9, 5, generator=random)
+    starts = torch.tensor([9 - queries, 2 if ragged else 9 - queries])
+    seeing = Pass(slice(0, 2), 9 - queries, seen=9)
+    if ragged:
+        seeing = Pass(slice(0, 2), positions=starts, seen=9)
+    with attending([], seeing):
+        out, _ = attend(Layer(chunk), q, k, v, scaling=0.3, sliding_window=window, softcap=softcap, s_aux=sinks)
     scores = 0.3 * q @ k.repeat_interleave(2, 1).transpose(2, 3)
     scores = softcap * torch.tanh(scores / softcap) if softcap else scores
-    at, column = start + torch.arange(queries)[:, None], torch.arange(6)[None]
-    seen = (column <= at) & (column > at - (window or 99))
-    wanted = torch.softmax(scores.masked_fill(~seen, float("-inf")), -1) @ v.repeat_interleave(2, 1)
-    torch.testing.assert_close(out.transpose(1, 2), wanted, rtol=1e-5, atol=1e-5)
+    at, column = starts[:, None, None] + torch.arange(queries)[:, None], torch.arange(9)
+    seen = (column <= at) & (column > at - (window or 99)) & (column // (chunk or 99) == at // (chunk or 99))
+    weights = scores.masked_fill(~seen[:, None], float("-inf")).exp()
+    total = weights.sum(-1, keepdim=True) + (0 if sinks is None else sinks.exp()[:, None, None])
+    torch.testing.assert_close(out.transpose(1, 2), weights / total @ v.repeat_interleave(2, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_the_mask_handed_to_older_families_is_the_one_that_attention_makes():
+    like = torch.zeros(1)
+    for seeing in (Pass(seen=6), Pass(slice(0, 2), positions=torch.tensor([5, 2]), seen=6)):
+        queries = seeing.keys(1 if seeing.positions is not None else 6, stored=seeing.positions is not None)
+        width = 1 if seeing.positions is not None else queries
+        whole = seeing.written(width, queries, like)
+        own = seeing.mask(width, queries, 0, 0, like)
+        assert whole.equal(torch.full((6, 6), float("-inf")).triu(1)[None, None] if own is None else own)
+
+
+def test_what_a_family_asks_of_attention_beyond_demurs_is_refused_and_never_swallowed():
+    q = torch.zeros(1, 2, 3, 4)
+    with attending([], Pass()):
+        attend(Layer(0), q, q, q, dropout=0.0, position_ids=torch.zeros(1, 3), use_cache=True, head_mask=None)
+        with pytest.raises(BadSpec, match=r"asks its attention for alibi, head_mask, which demur's does not have"):
+            attend(Layer(0), q, q, q, alibi=torch.zeros(2), head_mask=torch.ones(2))
+        with pytest.raises(BadSpec, match="asks its attention for looking ahead"):
+            attend(Layer(0), q, q, q, is_causal=False)
+
+
+@pytest.mark.parametrize(
+    ("family", "flag", "why"),
+    [
+        ("falcon", "alibi", "bias by distance"),
+        ("gemma3_text", "use_bidirectional_attention", "see what comes after"),
+        ("gemma3", "use_bidirectional_attention", "see what comes after"),
+    ],
+)
+def test_a_config_under_which_passes_would_be_wrong_is_refused_with_the_reason(tiny, family, flag, why):
+    config = copy.deepcopy(tiny(family).plain.config)
+    assert family_of(config) == FAMILIES[family]
+    setattr(config.get_text_config(), flag, True)
+    with pytest.raises(BadSpec, match=f"a {family} model with {flag} in its config cannot be run: .*{why}"):
+        family_of(config)
 
 
 def test_resuming_at_a_layer_gives_the_whole_passes_result(tiny, model_family):

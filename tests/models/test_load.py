@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
-from demur.errors import BadFile, BadSpec, UnknownName
+from demur.errors import BadFile, BadSpec, InputError, UnknownName
 from demur.models import load as loading
 from demur.models.load import load
 from demur.models.wrap import from_parts
@@ -119,9 +119,15 @@ def test_a_hub_id_is_fetched_without_code_or_pickles(monkeypatch, saved):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     assert load("some/model", "fp32").name == "some/model"
-    load("some/model", "fp32", revision="v2")
-    assert [one[:2] for one in asked] == [("some/model", None), ("some/model", "v2")]
+    assert load("some/model", "fp32", revision="v1.1").name == "some/model"
+    assert [some[:2] for some in asked] == [("some/model", None), ("some/model", "v1.1")]
     assert not any(pattern.endswith((".bin", ".py", ".pt")) for pattern in asked[0][2])
+
+
+def test_a_revision_is_of_a_hub_id(saved):
+    for name in (saved, "smollm2"):
+        with pytest.raises(InputError, match=rf"{name} is on this machine and has no revision 'v1'; leave it out"):
+            load(name, "fp32", revision="v1")
 
 
 def test_a_folder_without_config_is_refused(tmp_path):
@@ -183,7 +189,7 @@ def test_a_broken_folder_is_refused_and_named(folder, change, message):
 
 def test_a_family_without_a_line_is_refused_with_where_to_add_it(folder):
     edit(folder / "config.json", model_type="opt")
-    with pytest.raises(UnknownName, match=r"no model family named 'opt'; known: gemma, .*models/families.py"):
+    with pytest.raises(UnknownName, match=r"no model family named 'opt'; known: cohere, .*models/families.py"):
         load(str(folder), "fp32")
 
 

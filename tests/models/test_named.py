@@ -308,7 +308,7 @@ def test_the_table_adds_up():
 
 def test_the_command_says_what_it_does_and_what_is_kept(wheels, capsys, monkeypatch):
     from demur.cli.main import main
-    from demur.cli.progress import Stopped
+    from demur.cli.stop import Stopped
 
     fetch = named.download
 

@@ -1,6 +1,7 @@
 """A model that the user holds: left as it is, and known by its folder's fingerprint."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from demur.errors import BadFile, InputError, UnknownName
 from demur.interventions import add
 from demur.models import attention
 from demur.models.load import load
+from demur.models.steering import steering
 from demur.types import Decoding, Site, SteeringVector
 
 NEW = Decoding(max_new_tokens=6)
@@ -170,3 +172,26 @@ def test_a_model_put_in_training_mode_is_not_run(build, talk):
     one.loaded.model.train()
     with pytest.raises(InputError, match=r"call model.eval\(\) first"):
         one.engine.last_logits([talk("Hi")])
+
+
+def test_a_model_that_also_sees_is_held_and_loaded_by_its_text_model(build, talk, tmp_path):
+    """Llama 4 checkpoints hold both; AutoModelForCausalLM takes the text model out of them."""
+    from transformers import Llama4Config, Llama4ForConditionalGeneration
+
+    one = build("llama4_text")
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16, "image_size": 28}
+    config = Llama4Config(text_config=one.plain.config.to_dict(), vision_config={**vision, **more, "patch_size": 14})
+    model: Any = Llama4ForConditionalGeneration(config).eval()
+    model.language_model.load_state_dict(one.plain.state_dict())
+    model.generation_config = one.plain.generation_config
+    model.save_pretrained(tmp_path)
+    one.loaded.tokenizer.save_pretrained(tmp_path)
+    requests = [Request(talk("Hi"), STEER), Request(talk("How do I bake bread?"))]
+    expected = one.engine.generate(requests, NEW)
+    assert wrap(model, one.loaded.tokenizer).generate(requests, NEW) == expected
+    assert HFEngine(load(tmp_path, "fp32")).generate(requests, NEW) == expected
+    ids = torch.tensor([one.engine.row(talk("Hi")).tokens])
+    with steering(model, STEER):
+        out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6)
+    assert out[0, ids.shape[1] :].tolist()[: len(expected[0].tokens)] == list(expected[0].tokens)

@@ -18,23 +18,25 @@ from demur.interventions import Context, compile_batch
 from demur.models.forward import forward, padded
 from demur.models.hooks import FLOW, Edit
 from demur.models.load import LoadedModel
+from demur.models.rope import regimes
 from demur.types import Site
 
 GRADIENT_TOKENS = 1024
 """Tokens in one forward and backward: every block's activations are kept, some 30 kB a token and block at width 600."""
 
 
-def _batches(model: LoadedModel, rows: Sequence[Row], tokens: int) -> list[list[int]]:
-    """Numbers of rows, the longest first, cut so that padded tokens stay under `tokens`."""
+def _batches(model: LoadedModel, rows: Sequence[Row], tokens: int) -> list[tuple[LoadedModel, list[int]]]:
+    """Numbers of rows, the longest first, cut so that padded tokens stay under `tokens`; with the model that runs them
+    (`models/rope.py`)."""
     for row in rows:
         check_length(model, row.label, len(row.tokens))
-    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].tokens), i))
-    batches: list[list[int]] = []
-    for row in order:
-        if batches and (len(batches[-1]) + 1) * len(rows[batches[-1][0]].tokens) <= tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
+    batches: list[tuple[LoadedModel, list[int]]] = []
+    for kind, some in regimes(model, [len(row.tokens) for row in rows]):
+        last: list[int] = []
+        for row in sorted(some, key=lambda i: (-len(rows[i].tokens), i)):
+            if not last or (len(last) + 1) * len(rows[last[0]].tokens) > tokens:
+                batches.append((kind, last := []))
+            last.append(row)
     return batches
 
 
@@ -46,12 +48,12 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
     """
     if not rows or not sites:
         raise InputError(f"activations need conversations and sites; there are {len(rows)} and {len(sites)}.")
-    like = next(model.model.parameters())
+    like = model.like
     device = like.device
     deepest = max(site.layer for site in sites)
     parts: list[Activations] = []
     order: list[int] = []
-    for batch in _batches(model, rows, TOKENS):
+    for kind, batch in _batches(model, rows, TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], device)
         kept: dict[Site, Tensor] = {}
         steering = _steering(rows, batch, ids, like)
@@ -66,7 +68,7 @@ def activations(model: LoadedModel, rows: Sequence[Row], sites: Sequence[Site], 
 
             return edit
 
-        forward(model, ids, edits={**steering, **{site: keep(site) for site in sites}}, stop=deepest)
+        forward(kind, ids, edits={**steering, **{site: keep(site) for site in sites}}, stop=deepest)
         if tail is not None:
             for i in batch:
                 if not 1 <= tail <= rows[i].prompt_length:
@@ -120,9 +122,9 @@ def gradients(
     if not rows or not sites:
         raise InputError(f"gradients need conversations and sites; there are {len(rows)} and {len(sites)}.")
     _check_streams(model, rows, streams)
-    like = next(model.model.parameters())
+    like = model.like
     found: dict[Site, list[Tensor]] = {site: [torch.empty(0)] * len(rows) for site in sites}
-    for batch in _batches(model, rows, GRADIENT_TOKENS):
+    for kind, batch in _batches(model, rows, GRADIENT_TOKENS):
         ids, lengths = padded([rows[i].tokens for i in batch], like.device)
         fixed = _fixed(model, batch, lengths, streams, like)
         kept: dict[Site, Tensor] = {}
@@ -140,7 +142,7 @@ def gradients(
 
         with torch.enable_grad():
             edits = {site: at(site) for site in {*sites, *fixed}}
-            hidden = forward(model, ids, edits=edits, resume=_entry(edits, fixed, lengths))
+            hidden = forward(kind, ids, edits=edits, resume=_entry(edits, fixed, lengths))
             assert hidden is not None
             logits = model.head(hidden[torch.arange(len(batch)), lengths - 1]).float()
             values = metric(logits, torch.tensor(batch, device=like.device))
@@ -202,15 +204,17 @@ def _entry(edits: Mapping[Site, Edit], fixed: Mapping[Site, _Fixed], lengths: Te
 
 def last_logits(model: LoadedModel, rows: Sequence[Row]) -> Float[Tensor, "n vocab"]:
     """Logits at the last token of each row [n, vocab], float32, each row's intervention on."""
-    like = next(model.model.parameters())
+    like = model.like
     found: list[Tensor] = [torch.empty(0)] * len(rows)
-    shared = Prefill(model, rows, slots=0)
-    for batch in _batches(model, rows, TOKENS):
-        for seat in shared.last(batch):
-            assert seat.logits is not None
-            logits = found[seat.row] = seat.logits.float().cpu()
-            if not bool(torch.isfinite(logits.amax())):
-                row = rows[seat.row]
-                where = first_broken(model, row, torch.tensor([row.tokens], device=like.device))
-                raise NonFinite(f"NaN or infinity {where} on prompt {row.label!r}; lower the dose or use fp32.")
+    for kind, some in regimes(model, [len(row.tokens) for row in rows]):
+        alike = [rows[i] for i in some]
+        shared = Prefill(kind, alike, slots=0)
+        for _, batch in _batches(kind, alike, TOKENS):
+            for seat in shared.last(batch):
+                assert seat.logits is not None
+                logits = found[some[seat.row]] = seat.logits.float().cpu()
+                if not bool(torch.isfinite(logits.amax())):
+                    row = alike[seat.row]
+                    where = first_broken(kind, row, torch.tensor([row.tokens], device=like.device))
+                    raise NonFinite(f"NaN or infinity {where} on prompt {row.label!r}; lower the dose or use fp32.")
     return torch.stack(found) if found else torch.empty(0, model.head(torch.zeros(1, model.d_model).to(like)).shape[-1])

@@ -23,6 +23,7 @@ from demur.models.attention import Pass, Store
 from demur.models.forward import forward
 from demur.models.hooks import sound
 from demur.models.load import LoadedModel
+from demur.models.rope import regimes
 from demur.types import Decoding
 
 Progress = Callable[[int, int], None]
@@ -37,12 +38,23 @@ class Answer:
     finish: str = "length"
 
 
+def decoded(
+    model: LoadedModel, rows: Sequence[Row], decoding: Decoding, slots: int = 96, progress: Progress | None = None
+) -> list[Answer]:
+    """Answers in the order of the rows; those of another kind of positions run apart (`models/rope.py`)."""
+    answers = [Answer() for _ in rows]
+    for kind, some in regimes(model, [len(row.tokens) + decoding.max_new_tokens - 1 for row in rows]):
+        for i, answer in zip(some, Decoder(kind, decoding, slots).run([rows[i] for i in some], progress), strict=True):
+            answers[i] = answer
+    return answers
+
+
 class Decoder:
     """Generates for many rows with one model. `slots` is the largest batch."""
 
     def __init__(self, model: LoadedModel, decoding: Decoding, slots: int = 96):
         self.model, self.decoding, self.slots = model, decoding, slots
-        self.device = model.model.device
+        self.device = model.like.device
         self.ends = frozenset() if decoding.ignore_eos else model.ends
 
     def run(self, rows: Sequence[Row], progress: Progress | None = None) -> list[Answer]:
@@ -169,7 +181,7 @@ def first_broken(model: LoadedModel, row: Row, ids: Tensor) -> str:
 
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     context = Context(positions, torch.tensor([[row.prompt_length]], device=ids.device))
-    edits = compile_batch([row.intervention], context, next(model.model.parameters()))
+    edits = compile_batch([row.intervention], context, model.like)
     forward(model, ids, edits=edits, see=see)
     return f"in layer {min(broken)}" if broken else "in the output head"
 
@@ -179,7 +191,7 @@ class _Step:
 
     def __init__(self, model: LoadedModel, rows: Sequence[Row], store: Store):
         self.model, self.rows, self.store = model, rows, store
-        self.like = next(model.model.parameters())
+        self.like = model.like
         self.settled = [max(row.prompt_length, row.intervention.until if row.intervention else 0) for row in rows]
         self.edits = None
 

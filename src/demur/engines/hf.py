@@ -15,7 +15,7 @@ from demur.activations.store import Activations
 from demur.engines import collect, passages
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.chat import Said, chat
-from demur.engines.decode import Answer, Decoder, Progress
+from demur.engines.decode import Answer, Progress, decoded
 from demur.engines.rows import (
     answer_tokens,
     content_mask,
@@ -34,6 +34,7 @@ from demur.models import load as models
 from demur.models.fingerprint import device_of
 from demur.models.fits import check_intervention, check_site
 from demur.models.load import LoadedModel
+from demur.models.placement import DeviceMap
 from demur.models.tokens import marks
 from demur.models.wrap import from_parts
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
@@ -157,7 +158,7 @@ class HFEngine:
         """Decode; when memory runs out, with half the batch, down to one row."""
         while True:
             try:
-                return Decoder(self.model, decoding, self.slots).run(rows, progress)
+                return decoded(self.model, rows, decoding, self.slots, progress)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -280,17 +281,19 @@ def load(
     dtype: str = "auto",
     device: str | None = None,
     *,
-    device_map: str | None = None,
+    device_map: DeviceMap | None = None,
     revision: str | None = None,
     chat_template: str | os.PathLike[str] | None = None,
     thinking: bool | None = None,
     slots: int = 96,
 ) -> HFEngine:
-    """An engine for a bundled model's name, a folder or a hub id. Raises as `demur.models.load.load`.
+    """An engine for a bundled model's name, a folder, an adapter's folder or a hub id.
 
-    dtype: "fp32", "bf16" or "auto". revision: a hub id's branch, tag or commit. chat_template: a file, or a text, that
-    stands in for the tokenizer's own. thinking: on or off, where the template has a switch. slots: the largest
-    decoding batch.
+    Raises as `demur.models.load.load`.
+
+    dtype: "fp32", "bf16" or "auto". device: where all of it goes; device_map: instead, how accelerate splits it.
+    revision: a hub id's branch, tag or commit. chat_template: a file, or a text, that stands in for the tokenizer's
+    own. thinking: on or off, where the template has a switch. slots: the largest decoding batch.
     """
     model = models.load(name, dtype, device, device_map=device_map, revision=revision, chat_template=chat_template,
                         thinking=thinking)  # fmt: skip

@@ -46,8 +46,8 @@ def row_logprobs(model: LoadedModel, rows: Sequence[Row], intervention: Interven
 @torch.inference_mode()
 def lens(model: LoadedModel, vectors: Float[Tensor, "n d_model"]) -> Float[Tensor, "n vocab"]:
     """The logit lens: final norm and head on vectors of the stream, logits float32 (nostalgebraist, 2020)."""
-    like = next(model.model.parameters())
-    ids = torch.zeros(1, len(vectors), dtype=torch.long, device=like.device)
-    hidden = forward(model, ids, resume=(model.n_layers, vectors.to(like)[None]))
+    like = model.like
+    ids = torch.zeros(len(vectors), 1, dtype=torch.long, device=like.device)
+    hidden = forward(model, ids, resume=(model.n_layers, vectors.to(like)[:, None]))
     assert hidden is not None
-    return model.head(hidden[0]).float().cpu()
+    return model.head(hidden[:, 0]).float().cpu()

@@ -49,7 +49,7 @@ class Prefill:
 
     def __init__(self, model: LoadedModel, rows: Sequence[Row], slots: int):
         self.model, self.rows, self.slots = model, rows, slots
-        self.like = next(model.model.parameters())
+        self.like = model.like
         self.prefix = _common_prefix(rows)
         wanted = {_prompt_key(row) for row in rows}
         self.prefixed = wanted if self.prefix and len(wanted) <= PREFIXES else set()

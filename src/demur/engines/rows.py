@@ -14,6 +14,7 @@ from demur.engines.base import Row
 from demur.errors import InputError
 from demur.interventions import Intervention
 from demur.models.load import LoadedModel
+from demur.models.rope import longest_row, switch_length
 from demur.models.templates import MARK
 from demur.models.tokens import encoded
 from demur.types import Conversation, Message
@@ -90,12 +91,17 @@ def one_each(intervention: Any, n: int) -> list[Intervention | None]:
 
 
 def check_length(model: LoadedModel, label: str, tokens: int, new: int = 0) -> None:
-    """InputError when `tokens` and `new` ones to be generated pass the model's limit."""
-    limit = getattr(model.model.config, "max_position_embeddings", None)
+    """InputError when `tokens` and `new` ones to be generated pass the model's limit, or a change of its positions."""
+    limit, switch = longest_row(model.config), switch_length(model.config)
+    fix = "Shorten it or lower max_new_tokens." if new else "Shorten it."
     if limit is not None and tokens + new > limit:
         more = f"; with {new} new ones it" if new else ", which"
-        fix = "Shorten it or lower max_new_tokens." if new else "Shorten it."
         raise InputError(f"prompt {label!r} has {tokens} tokens{more} passes this model's {limit}. {fix}")
+    if switch is not None and tokens <= switch < tokens + new - 1:
+        raise InputError(
+            f"prompt {label!r} has {tokens} tokens; with {new} new ones it passes {switch}, from where this model's "
+            f"rope turns all tokens otherwise, also those before. {fix}"
+        )
 
 
 def _encode(model: LoadedModel, text: str) -> list[int]:

@@ -19,6 +19,7 @@ from demur.interventions import Context, Intervention, compile_batch
 from demur.models.attention import Pass, Store
 from demur.models.forward import forward, padded
 from demur.models.load import LoadedModel
+from demur.models.rope import regimes
 
 HEAD = 128
 """Positions whose logits are held at once: few enough to stay in the CPU's cache between the passes over them."""
@@ -52,6 +53,14 @@ class Continuation:
 
 def score(model: LoadedModel, continuations: Sequence[Continuation]) -> list[Scored]:
     """Score each continuation, in order; equal ones once. Raises NonFinite with layer and label."""
+    results: list[Scored | None] = [None] * len(continuations)
+    for kind, some in regimes(model, [len(c.context) + len(c.answer) - 1 for c in continuations]):
+        for i, scored in zip(some, _score(kind, [continuations[i] for i in some]), strict=True):
+            results[i] = scored
+    return [result for result in results if result is not None]
+
+
+def _score(model: LoadedModel, continuations: Sequence[Continuation]) -> list[Scored]:
     first: dict[object, int] = {}
     same = [first.setdefault((c.context, c.answer, c.prefill, id(c.intervention)), i) for i, c in
             enumerate(continuations)]  # fmt: skip
@@ -104,7 +113,7 @@ def _edits(model: LoadedModel, interventions: Sequence[Intervention | None], pro
     """prompts[i]: where row i's prompt ends; positions [rows, width] of its columns."""
     if not any(interventions):
         return {}
-    like = next(model.model.parameters())
+    like = model.like
     lengths = torch.tensor([[prompt] for prompt in prompts], device=like.device)
     return compile_batch(interventions, Context(positions.to(like.device), lengths), like)
 
@@ -113,7 +122,7 @@ def _together(
     model: LoadedModel, batch: Sequence[Continuation], indices: Sequence[int], results: list[Scored | None]
 ) -> None:
     """Context and continuation in one row each; the last token need not be fed."""
-    ids, _ = padded([(*c.context, *c.answer)[:-1] for c in batch], next(model.model.parameters()).device)
+    ids, _ = padded([(*c.context, *c.answer)[:-1] for c in batch], model.like.device)
     positions = torch.arange(ids.shape[1]).expand(len(batch), -1)
     edits = _edits(model, [c.intervention for c in batch], [c.start for c in batch], positions)
     hidden = forward(model, ids, edits=edits)
@@ -131,7 +140,7 @@ def _after(
 ) -> None:
     """Continuations grouped by context: each context runs once, and what several continuations begin with once an
     intervention. A tree's columns are no line: interventions act on each position by itself."""
-    device = next(model.model.parameters()).device
+    device = model.like.device
     firsts = [continuations[members[0]] for members in groups]
     grown = [(g, tree) for g, members in enumerate(groups) for tree in _trees(continuations, members)]
     grown.sort(key=lambda pair: -len(pair[1].tokens))
@@ -219,7 +228,7 @@ def _chosen(logits: Tensor, owners: Tensor, tokens: Tensor) -> tuple[Tensor, Ten
 
 def _where(model: LoadedModel, bad: Sequence[Continuation]) -> str:
     """The message for rows that are not finite. One that breaks takes the others of its tree along."""
-    device, text = next(model.model.parameters()).device, ""
+    device, text = model.like.device, ""
     for one in bad:
         row = Row((*one.context, *one.answer), one.start, one.label, one.intervention)
         where = first_broken(model, row, torch.tensor([row.tokens], device=device))

@@ -1,9 +1,8 @@
 """demur's attention function and key-value store, plugged into transformers' attention interface.
 
-transformers passes unknown keyword arguments from the model down to the attention function and
-builds no mask for an implementation it does not know. A model keeps its own implementation: demur's is in force
-during demur's passes only (`attending`). So one `Pass` object, handed to the forward,
-says what each query may see, and one function serves every family.
+transformers builds no mask for an implementation it does not know. A model keeps its own implementation: demur's is
+in force during demur's passes only (`attending`), which also says, in one `Pass` object, what each query may see. So
+one function serves every family; those older than the interface take the same mask as an argument (`Pass.written`).
 
 Rows are right-padded: a causal query never sees the padding that comes after it. In the store each
 row begins at column 0, so a column IS the absolute token position.
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
+
+from demur.errors import BadSpec
 
 NAME = "demur"
 
@@ -51,7 +53,7 @@ class Store(Cache):
         rows, width = now.rows, key_states.shape[2]
         if now.positions is not None:
             index = torch.arange(rows.start, rows.stop, device=keys.device)[:, None]
-            columns = now.positions[:, None] + torch.arange(width, device=keys.device)
+            columns = now.positions.to(keys.device)[:, None] + torch.arange(width, device=keys.device)
             keys[index, :, columns] = key_states.transpose(1, 2)
             values[index, :, columns] = value_states.transpose(1, 2)
         else:
@@ -91,66 +93,101 @@ class Pass:
     seen: int = 0
     depths: Tensor | None = None
     tree: Tensor | None = None
-    masks: dict[tuple[int, int, int], Tensor | None] = field(default_factory=dict)
+    masks: dict[object, Tensor | None] = field(default_factory=dict)
 
-    def mask(self, queries: int, keys: int, window: int, like: Tensor) -> Tensor | None:
-        """Additive mask [rows or 1, 1, queries, keys], or None for plain causal from column 0."""
-        if (queries, keys, window) not in self.masks:
-            self.masks[queries, keys, window] = self._mask(queries, keys, window, like)
-        return self.masks[queries, keys, window]
+    def mask(self, queries: int, keys: int, window: int, chunk: int, like: Tensor) -> Tensor | None:
+        """Additive mask [rows or 1, 1, queries, keys], or None for plain causal from column 0.
 
-    def _mask(self, queries: int, keys: int, window: int, like: Tensor) -> Tensor | None:
-        if self.positions is None and self.start == 0 and (not window or keys <= window):
-            return None
-        column = torch.arange(keys, device=like.device)
-        if self.tree is not None:
-            seen = self._branches(column, window)
+        window: how many columns back a query sees, itself included; chunk: columns to a chunk, outside of which it
+        sees nothing; 0 for no such bound.
+        """
+        plain = self.positions is None and self.start == 0 and keys <= (window or keys) and keys <= (chunk or keys)
+        return None if plain else self.written(queries, keys, like, window, chunk)
+
+    def written(self, queries: int, keys: int, like: Tensor, window: int = 0, chunk: int = 0) -> Tensor:
+        """As `mask`, but written out for plain causal too."""
+        key = queries, keys, window, chunk, like.device
+        if (known := self.masks.get(key)) is None:
+            seen = self._seen(queries, keys, window, chunk, like.device)
+            known = torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, float("-inf"))
+            self.masks[key] = known
+        return known
+
+    def keys(self, width: int, stored: bool) -> int:
+        """How many keys the attention of this pass of so many columns gets (see `Store.update`)."""
+        return width if not stored or (self.positions is None and self.start == 0) else self.seen
+
+    def _seen(self, queries: int, keys: int, window: int, chunk: int, device: torch.device) -> Tensor:
+        column = torch.arange(keys, device=device)
+        own = torch.arange(queries, device=device)
+        if self.positions is None:
+            at = (self.start + own)[None, :, None]
+            seen, place = column <= at, column
+        elif self.tree is None:
+            at = self.positions.to(device)[:, None, None] + own[:, None]
+            seen, place = column <= at, column
         else:
-            if self.positions is None:
-                at = (self.start + torch.arange(queries, device=like.device))[None, None, :, None]
-            else:
-                at = self.positions[:, None, None, None] + torch.arange(queries, device=like.device)[:, None]
-            seen = column <= at
-            if window:
-                seen = seen & (column > at - window)
-        return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, float("-inf"))
+            at, seen, place = self._branches(own, column)
+        if window:
+            seen = seen & (place > at - window)
+        if chunk:
+            seen = seen & (place // chunk == at // chunk)
+        return seen[:, None]
 
-    def _branches(self, column: Tensor, window: int) -> Tensor:
-        """What the columns of a tree see, [rows, 1, queries, keys]: all before the pass, and their own line in it."""
+    def _branches(self, own: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the columns of a tree: where they stand [rows, queries, 1]; what they see, all before the pass and their
+        own line in it [rows, queries, keys]; and where the keys stand [rows, 1, keys]."""
         assert self.positions is not None and self.depths is not None and self.tree is not None
         rows, queries, _ = self.tree.shape
-        own = self.positions[:, None] + torch.arange(queries, device=column.device)
-        seen = (column < self.positions[:, None])[:, None].repeat(1, queries, 1)
-        seen.scatter_(2, own[:, None].expand(rows, queries, queries), self.tree)
-        if window:
-            at = self.positions[:, None] + self.depths
-            place = column.repeat(rows, 1).scatter_(1, own, at)
-            seen &= place[:, None] > at[:, :, None] - window
-        return seen[:, None]
+        start, tree = self.positions.to(own.device), self.tree.to(own.device)
+        own = start[:, None] + own
+        seen = (column < start[:, None])[:, None].repeat(1, queries, 1)
+        seen.scatter_(2, own[:, None].expand(rows, queries, queries), tree)
+        at = start[:, None] + self.depths.to(own.device)
+        return at[:, :, None], seen, column.repeat(rows, 1).scatter_(1, own, at)[:, None]
+
+
+_SEEING: ContextVar[Pass] = ContextVar("seeing")
+"""The pass that runs in this thread."""
+
+_IDLE = frozenset({
+    *("dropout", "position_ids", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits"),
+    *("return_dict", "cache_position", "logits_to_keep"),
+})  # fmt: skip
+"""What families hand to their attention function that changes nothing in it when a model evaluates."""
 
 
 def attend(
     module: torch.nn.Module,
     query: Float[Tensor, "batch heads q dim"],
     key: Float[Tensor, "batch kv_heads k dim"],
-    value: Float[Tensor, "batch kv_heads k dim"],
+    value: Float[Tensor, "batch kv_heads k v_dim"],
     attention_mask: Tensor | None = None,
     *,
-    seeing: Pass,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    **_: object,
-) -> tuple[Float[Tensor, "batch q heads dim"], None]:
-    """Grouped-query attention: query [batch, heads, q, dim], key and value [batch, kv_heads, k, dim].
+    s_aux: Tensor | None = None,
+    is_causal: bool | None = None,
+    **more: object,
+) -> tuple[Float[Tensor, "batch q heads v_dim"], None]:
+    """Grouped-query attention of the pass in force.
 
-    Returns [batch, q, heads, dim] as transformers' attention functions do.
+    query [batch, heads, q, dim], key [batch, kv_heads, k, dim], value [batch, kv_heads, k, v_dim]. s_aux [heads]:
+    attention sinks, a further score of each head that takes weight and has no value. Returns [batch, q, heads, v_dim],
+    as transformers' attention functions do. Raises BadSpec for what a family asks of attention beyond this.
     """
+    unmet = sorted(name for name, value in more.items() if value is not None and name not in _IDLE)
+    if unmet or is_causal is False:
+        raise BadSpec(
+            f"the model asks its attention for {', '.join(unmet) or 'looking ahead'}, which demur's does not have; "
+            f"add it to demur/models/attention.py."
+        )
     batch, heads, queries, dim = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]
     scale = dim**-0.5 if scaling is None else scaling
-    mask = seeing.mask(queries, keys, sliding_window or 0, query)
-    if softcap is None and queries > 1:
+    mask = _SEEING.get().mask(queries, keys, sliding_window or 0, _chunk(module), query)
+    if softcap is None and s_aux is None and queries > 1:
         out = F.scaled_dot_product_attention(
             query, key, value, mask, is_causal=mask is None, scale=scale, enable_gqa=heads != kv_heads
         )
@@ -171,22 +208,35 @@ def attend(
         scores = scores.view(batch, kv_heads, -1, keys)
     else:
         scores = scores + mask
-    weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
-    out = torch.matmul(weights, value).view(batch, heads, queries, dim)
+    if s_aux is not None:
+        sinks = s_aux.to(scores.dtype).view(kv_heads, -1, 1).expand(-1, -1, queries).reshape(1, kv_heads, -1, 1)
+        scores = torch.cat([scores, sinks.expand(batch, -1, -1, -1)], -1)
+    weights = torch.softmax(scores, -1, dtype=torch.float32)[..., :keys].to(value.dtype)
+    out = torch.matmul(weights, value).view(batch, heads, queries, -1)
     return out.transpose(1, 2), None
+
+
+def _chunk(module: torch.nn.Module) -> int:
+    """Columns to a chunk where this layer's attention stays inside one, else 0: families tell it to their mask only."""
+    config: Any = getattr(module, "config", None)
+    kinds = getattr(config, "layer_types", None)
+    return config.attention_chunk_size if kinds and kinds[module.layer_idx] == "chunked_attention" else 0  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 AttentionInterface.register(NAME, attend)  # pyright: ignore[reportArgumentType]
 
 
 @contextmanager
-def attending(configs: Sequence[Any]) -> Iterator[None]:
-    """demur's attention in force for the modules with these configs; their own again afterwards, whatever happened."""
+def attending(configs: Sequence[Any], seeing: Pass) -> Iterator[None]:
+    """demur's attention in force for the modules with these configs, in this pass; their own again afterwards, whatever
+    happened."""
     before = [config._attn_implementation for config in configs]
+    token = _SEEING.set(seeing)
     try:
         for config in configs:
             config._attn_implementation = NAME
         yield
     finally:
+        _SEEING.reset(token)
         for config, own in zip(configs, before, strict=True):
             config._attn_implementation = own

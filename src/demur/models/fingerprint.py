@@ -90,7 +90,8 @@ def _modules_hash(model: Any) -> str:
     saved = model.state_dict().keys()
     for name, value in sorted(model.named_buffers()):
         if name not in saved:
-            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+            real = torch.view_as_real(value) if value.is_complex() else value
+            digest.update(name.encode() + real.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -116,7 +117,13 @@ def _words(tokenizer: Any) -> str:
 
 
 def _files_hash(folder: Path, adapter: Path | None) -> str:
-    files = sorted(folder.glob("*.safetensors")) + ([adapter / "adapter_model.safetensors"] if adapter else [])
+    files = sorted(folder.glob("*.safetensors"))
+    if adapter is not None:
+        # An adapter's config decides how far it is merged; of those that ship, the manifest fixes it.
+        sealed = (adapter / "manifest.json").exists()
+        files += [
+            adapter / name for name in ("adapter_model.safetensors", *(() if sealed else ("adapter_config.json",)))
+        ]
     if not files:
         raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
     weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())
@@ -128,9 +135,18 @@ def _files_hash(folder: Path, adapter: Path | None) -> str:
 
 def _content_hash(model: Any) -> str:
     digest = hashlib.sha256(json.dumps([_settings(model.config), _ends(model.generation_config)]).encode())
-    for key, value in sorted(model.state_dict().items()):
+    for key, value in sorted(_weights(model).items()):
         digest.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _weights(model: Any) -> dict[str, Tensor]:
+    """A model's tensors by name, those too that accelerate keeps elsewhere."""
+    if not any(value.is_meta for value in model.state_dict().values()):
+        return model.state_dict()
+    from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+    return get_state_dict_offloaded_model(model)
 
 
 def _own_folder(config: Any) -> Path | None:
@@ -158,9 +174,9 @@ def _holds(model: Any, folder: Path) -> bool:
     ends = GenerationConfig.from_pretrained(folder, local_files_only=True) if named else config
     if _settings(config) != _settings(model.config) or _ends(ends) != _ends(model.generation_config):
         return False
-    state, prefix = model.state_dict(), f"{model.base_model_prefix}."
+    state, prefix = _weights(model), f"{model.base_model_prefix}."
     seen: set[int] = set()
-    renamed: list[Tensor] = []
+    renamed: set[str] = set()
     for file in files:
         with safe_open(file, "pt") as stored:
             for key in stored.keys():  # noqa: SIM118 (not a dict)
@@ -168,13 +184,27 @@ def _holds(model: Any, folder: Path) -> bool:
                 # Checkpoints of a base model leave its name out; others have names that transformers changes.
                 own = state.get(key, state.get(prefix + key))
                 if own is None:
-                    renamed.append(value)
+                    renamed.add(_digest(value.to(model.dtype)))
                 elif _equal(own, value):
                     seen.add(own.data_ptr())
                 else:
                     return False
-    rest = (own for own in state.values() if own.data_ptr() not in seen)
-    return all(any(_equal(own, value) for value in renamed) for own in rest)
+    return all(own.data_ptr() in seen or _made_of(own, renamed) for own in state.values())
+
+
+def _made_of(own: Tensor, stored: set[str]) -> bool:
+    """Whether a tensor is a stored one under another name, or one of all experts made of one or two a stored expert."""
+    if _digest(own) in stored:
+        return True
+    return own.ndim == 3 and all(
+        _digest(expert) in stored or all(_digest(half) in stored for half in expert.chunk(2)) for expert in own
+    )
+
+
+def _digest(value: Tensor) -> str:
+    value = value.detach().cpu().contiguous()
+    shape, content = str(tuple(value.shape)).encode(), value.view(torch.uint8).numpy().data
+    return hashlib.sha256(shape + content).hexdigest()
 
 
 def _equal(own: Tensor, stored: Tensor) -> bool:
@@ -182,8 +212,14 @@ def _equal(own: Tensor, stored: Tensor) -> bool:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    record = {key: value for key, value in config.to_dict().items() if key not in _BESIDE}
-    return json.loads(json.dumps(record, sort_keys=True, default=str))
+    return json.loads(json.dumps(_deciding(config.to_dict()), sort_keys=True, default=str))
+
+
+def _deciding(record: Any) -> Any:
+    """A config's entries without those that change no logits, in its inner configs too."""
+    if not isinstance(record, dict):
+        return record
+    return {key: _deciding(value) for key, value in record.items() if key not in _BESIDE}
 
 
 def _ends(config: Any) -> Sequence[int]:

@@ -12,6 +12,8 @@ from torch import Tensor
 from demur.models.attention import Pass, Store, attending
 from demur.models.hooks import Edit, guarding, hooked, resuming, stopping_at, watching
 from demur.models.load import LoadedModel
+from demur.models.placement import at_home, split
+from demur.models.rope import stretched, switch_length
 from demur.models.steering import refuse_steered
 from demur.models.wrap import check_mode
 from demur.types import Site
@@ -58,24 +60,32 @@ def forward(
         position_ids = position_ids.expand(ids.shape[0], -1)
     if store is not None:
         store.now = seeing
+    own: dict[str, Tensor] = {}
+    if model.family.masked:
+        keys = seeing.keys(ids.shape[1], store is not None)
+        own["attention_mask"] = seeing.written(ids.shape[1], keys, model.like)
     hidden: Tensor | None = None
     with ExitStack() as stack:
         if edits:
+            if split(model.model):
+                edits = {site: at_home(edit, ids.device) for site, edit in edits.items()}
             stack.enter_context(hooked(model.blocks, model.family, edits))
         if resume is not None and resume[0] > 0:
-            stack.enter_context(resuming(model.blocks, *resume))
+            stack.enter_context(resuming(model.blocks, *resume, model.family.masked))
         # After the edits, for hooks run in the order of registration.
         if see is not None:
             stack.enter_context(watching(model.blocks, see))
         stack.enter_context(guarding(model.blocks))
         if stop is not None:
             stack.enter_context(stopping_at(model.blocks, stop))
-        stack.enter_context(attending(model.configs))
-        hidden = model.model.base_model(
+        if model.stretched:
+            stack.enter_context(stretched(model.body, switch_length(model.config) or 0))
+        stack.enter_context(attending(model.configs, seeing))
+        hidden = model.body(
             input_ids=ids,
             position_ids=position_ids,
             past_key_values=store,
             use_cache=store is not None,
-            seeing=seeing,
+            **own,
         ).last_hidden_state
-    return hidden
+    return None if hidden is None else hidden.to(ids.device)

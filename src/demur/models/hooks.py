@@ -58,6 +58,28 @@ def _on_output(edit: Edit) -> Callable[..., Any]:
     return hook
 
 
+def _on_added(edit: Edit, family: Family, times: float) -> Callable[..., Any]:
+    """Edit what a block adds to its stream: `times` the output of one of its parts."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        out = _first(output)
+        # Mixtures of experts may return their tokens in one line.
+        added = out.view(args[0].shape) if args else out
+        if times != 1:
+            added = added * times
+        new = edit(added.clone() if family.masked else added)
+        if new is None:
+            return None
+        if times != 1:
+            # Without gradients the change alone is scaled back, so that rows without one keep their very numbers.
+            new = new / times if torch.is_grad_enabled() else out.view(added.shape) + (new - added) / times
+        # Falcon adds in place to what its MLP returns: neither what an edit read nor what it made may be that.
+        new = new.clone() if family.masked else new
+        return _with_first(output, new.view(out.shape))
+
+    return hook
+
+
 @contextmanager
 def hooked(blocks: nn.ModuleList, family: Family, edits: Mapping[Site, Edit]) -> Iterator[None]:
     """Run `edits` at their sites in every forward inside the context."""
@@ -67,38 +89,40 @@ def hooked(blocks: nn.ModuleList, family: Family, edits: Mapping[Site, Edit]) ->
         for site, edit in sorted(edits.items(), key=lambda item: (item[0].layer, FLOW.index(item[0].point))):
             block = blocks[site.layer]
             attn, mlp = block.get_submodule(family.attn), block.get_submodule(family.mlp)
+            times = float(getattr(block, family.multiplier)) if family.multiplier else 1.0
             if site.point == "pre":
                 handles = [block.register_forward_pre_hook(_on_input(edit), with_kwargs=True)]
             elif site.point == "post":
                 handles = [block.register_forward_hook(_on_output(edit))]
             elif site.point == "attn_out":
-                handles = [attn.register_forward_hook(_on_output(edit))]
+                handles = [attn.register_forward_hook(_on_added(edit, family, times))]
             elif site.point == "mlp_out":
-                handles = [mlp.register_forward_hook(_on_output(edit))]
+                handles = [mlp.register_forward_hook(_on_added(edit, family, times))]
             else:
-                handles = _mid(block, attn, edit)
+                handles = _mid(block, attn, edit, family, times)
             for handle in handles:
                 stack.callback(handle.remove)
         yield
 
 
-def _mid(block: nn.Module, attn: nn.Module, edit: Edit) -> list[Any]:
-    """mid = block input + attention output; an edit of it is written back through attention's output."""
+def _mid(block: nn.Module, attn: nn.Module, edit: Edit, family: Family, times: float) -> list[Any]:
+    """mid = block input + what attention adds; an edit of it is written back through attention's output."""
     entered: list[Tensor] = []
 
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         entered[:] = [args[0] if args else kwargs["hidden_states"]]
 
-    def write(out: Tensor) -> Tensor | None:
-        stream = entered[0] + out
+    def write(added: Tensor) -> Tensor | None:
+        before = entered[0].to(added.device)
+        stream = before + added
         new = edit(stream)
         if new is None:
             return None
         # Without gradients the change alone is added, so that rows without one keep their very numbers.
-        return new - entered[0] if torch.is_grad_enabled() else out + (new - stream)
+        return new - before if torch.is_grad_enabled() else added + (new - stream)
 
-    before = block.register_forward_pre_hook(enter, with_kwargs=True)
-    return [before, attn.register_forward_hook(_on_output(write))]
+    handle = block.register_forward_pre_hook(enter, with_kwargs=True)
+    return [handle, attn.register_forward_hook(_on_added(write, family, times))]
 
 
 @contextmanager
@@ -154,23 +178,27 @@ def watching(blocks: nn.ModuleList, see: Callable[[int, Tensor], None]) -> Itera
 class _Resume(nn.Module):
     """Stands in for a block whose work was done before: passes the stream on, or replaces it."""
 
-    def __init__(self, hidden: Tensor | None):
+    def __init__(self, hidden: Tensor | None, tuples: bool):
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.tuples = hidden, tuples
 
-    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-        return hidden_states if self.hidden is None else self.hidden
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor | tuple[Tensor]:
+        stream = hidden_states if self.hidden is None else self.hidden
+        return (stream,) if self.tuples else stream
 
 
 @contextmanager
-def resuming(blocks: nn.ModuleList, layer: int, hidden: Tensor) -> Iterator[None]:
-    """Skip the blocks below `layer`: block `layer` reads `hidden` [batch, seq, d_model]."""
+def resuming(blocks: nn.ModuleList, layer: int, hidden: Tensor, tuples: bool = False) -> Iterator[None]:
+    """Skip the blocks below `layer`: block `layer` reads `hidden` [batch, seq, d_model].
+
+    tuples: whether the model's blocks return their stream in a tuple.
+    """
     if layer == 0:
         raise ValueError("nothing lies below layer 0")
     kept = [blocks[index] for index in range(layer)]
     try:
         for index in range(layer):
-            blocks[index] = _Resume(hidden if index == layer - 1 else None)
+            blocks[index] = _Resume(hidden if index == layer - 1 else None, tuples)
         yield
     finally:
         for index, block in enumerate(kept):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from demur.errors import InputError
 from demur.interventions import Intervention, bound_each, compile_batch, parse_steer
 from demur.interventions.expression import Steer
+from demur.models.families import text_config
 from demur.models.fits import check_intervention
 from demur.models.hooks import entered, hooked
 from demur.models.standing import Generating, PartlyKnown, standing
@@ -51,7 +52,7 @@ def steering(
     if isinstance(intervention, str) or not isinstance(intervention, Sequence):
         intervention = (intervention,)
     each = [None if one is None else parse_steer(one) for one in intervention]
-    n_layers, config = len(hf_model.get_submodule(family.blocks)), hf_model.config
+    n_layers, config = len(hf_model.get_submodule(family.blocks)), text_config(hf_model.config)
     each = tuple(bound_each(each, n_layers))
     for one in {id(one): one for one in each if one is not None}.values():
         check_intervention(one, n_layers, config.hidden_size, family, config, type(hf_model).__name__)
