@@ -21,6 +21,7 @@ from demur.engines.hf import HFEngine
 from demur.experiments.baseline import BaselineConfig, BaselineResult, baseline
 from demur.fitting.candidates import Bounds, Candidate, Grid, SearchState, choose_direction
 from demur.fitting.openings import measure_openings
+from demur.models.named import here
 from demur.prompts.sets import builtin_sets
 from demur.types import Figure, Table
 from recipes.parts import Part, run_parts, tests_run
@@ -141,19 +142,8 @@ def loading(out: Path, quick: bool) -> Part:
 def missing(part: str) -> str:
     """What a part needs and is not there."""
     needed: Sequence[str] = {"3": (SMALL,), "4": (SMALL,), "5": (SMALL, LARGE), "6": (LARGE,)}[part]
-    lacking = [name for name in needed if not _there(name)]
+    lacking = [name for name in needed if not here(name)]
     return f"needs `demur models pull {lacking[0]}`" if lacking else ""
-
-
-def _there(name: str) -> bool:
-    from demur.errors import DemurError
-    from demur.models.load import load
-
-    try:
-        load(name)
-    except DemurError:
-        return False
-    return True
 
 
 PARTS = {"3": aligned, "4": searches, "5": loading, "6": larger}
