@@ -66,9 +66,8 @@ def test_latents_can_be_named(demur, refuses, model, sae, tmp_path):
 
 
 def test_an_sae_of_a_model_with_another_name_is_taken_when_told(demur, refuses, model, sae, tmp_path):
-    config = json.loads((sae / "cfg.json").read_text())
-    config["metadata"]["model_name"] = "acme/another"
-    (sae / "cfg.json").write_text(json.dumps(config))
+    found = load_sae(sae)
+    save_sae(replace(found, metadata={**found.metadata, "model_name": "acme/another"}), sae)
     path = tmp_path / "one.json"
     pick = ("features", "pick", model, "1.post/7", "--sae", sae, "--dtype", "fp32", "--out", path)
     assert "was trained on acme/another" in refuses(*pick) and "--other-model" in refuses(*pick)

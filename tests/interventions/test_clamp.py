@@ -271,7 +271,7 @@ def test_a_spec_of_an_sae_that_changed_is_refused(random_sae, tmp_path):
     with pytest.raises(BadFile, match=r"holds an SAE with sha256 \w{12}..., not \w{12}...: the file changed; give"):
         from_spec(spec)
     with pytest.raises(BadFile, match="no folder"):
-        from_spec({**spec, "sae": {"source": "owner/name", "sha256": spec["sae"]["sha256"]}})
+        from_spec({**spec, "sae": {"source": str(tmp_path / "gone"), "sha256": spec["sae"]["sha256"]}})
 
 
 @pytest.mark.parametrize(

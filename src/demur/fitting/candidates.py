@@ -48,7 +48,7 @@ class Grid:
     positions: tuple[int, ...] | None = None
     """Only these, counted from the end (-1 is the last token); None: all of the tail."""
     ablated: int | None = KEPT
-    """How many of them are ablated, the best separated first; None: all."""
+    """How many of them are ablated, the best separated first; None: everything is measured on all of them."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,9 @@ def choose_direction(
         tried[place] = measure.added(candidate, vectors[place])
         return tried[place]
 
+    if grid.ablated is None:
+        for place in best:
+            add_one(tried[place])
     chosen, times = best_of([tried[place] for place in best], bounds, add_one)
     vector = vectors[chosen.layer, chosen.position]
     return _fit(engine, chosen, times, vector, [tried[place] for place in places], openings)
@@ -248,10 +251,8 @@ class _Measure:
 
         ablation = ablate(Direction(vector / vector.norm(), Site(candidate.layer, "pre"), 1.0))
 
-        def make() -> list[float | None]:
-            return [_number(self._score, self.harmful, ablation), _number(self._kl, ablation)]
-
-        ablated, kl = self.keep(f"ablated {candidate.layer} {candidate.position}", make)
+        name = f"ablated {candidate.layer} {candidate.position}"
+        ablated, kl = self.keep(name, lambda: self._ablated(ablation))
         return replace(candidate, ablated=ablated, kl=kl)
 
     def added(self, candidate: Candidate, vector: Tensor) -> Candidate:
@@ -265,11 +266,19 @@ class _Measure:
     def _score(self, conversations: Sequence[Conversation], steer: Intervention) -> float:
         return float(self.openings.scores(self.engine, conversations, steer).mean())
 
-    def _kl(self, ablation: Intervention) -> float:
+    def _ablated(self, ablation: Intervention) -> list[float | None]:
+        """Refusal score of the harmful prompts and KL on the harmless ones, from one pass over both."""
         if self.before is None:
             self.before = torch.log_softmax(self.engine.last_logits(self.harmless).double(), -1)
-        after = torch.log_softmax(self.engine.last_logits(self.harmless, ablation).double(), -1)
-        return float((self.before.exp() * (self.before - after)).sum(-1).mean())
+        before = self.before
+        try:
+            logits = self.engine.last_logits([*self.harmful, *self.harmless], ablation)
+        except NonFinite:
+            return [None, None]
+        known = logits[: len(self.harmful)]
+        score = _number(lambda: float(self.openings.scores(self.engine, self.harmful, ablation, known).mean()))
+        after = torch.log_softmax(logits[len(self.harmful) :].double(), -1)
+        return [score, _number(lambda: float((before.exp() * (before - after)).sum(-1).mean()))]
 
 
 def _number(measure: Callable[..., float], *about: object) -> float | None:

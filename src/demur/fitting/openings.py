@@ -37,11 +37,18 @@ class Openings:
     answered: int
 
     def scores(
-        self, engine: WhiteBoxEngine, conversations: Sequence[Conversation], intervention: Intervention | None = None
+        self,
+        engine: WhiteBoxEngine,
+        conversations: Sequence[Conversation],
+        intervention: Intervention | None = None,
+        logits: Float[Tensor, "n vocab"] | None = None,
     ) -> Tensor:
-        """log p(refusal opening) - log(1 - p) for each conversation, [n] float64."""
+        """log p(refusal opening) - log(1 - p) for each conversation, [n] float64.
+
+        logits: of the first answer token under the intervention, where they are known.
+        """
         if len(self.sequences[0]) == 1:
-            logits = engine.last_logits(conversations, intervention)
+            logits = engine.last_logits(conversations, intervention) if logits is None else logits
             return refusal_scores(logits, [tokens[0] for tokens in self.sequences])
         logp = opening_logprobs(engine, conversations, self.sequences, intervention)
         mass = logp.logsumexp(-1)
