@@ -1,6 +1,7 @@
 """Every answer gets exactly one outcome, in the stated order."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -97,3 +98,17 @@ def test_the_spec_is_json_and_follows_band_and_pool() -> None:
 def test_a_small_pool_fails_before_anything_is_judged() -> None:
     with pytest.raises(InputError, match="19 are needed"):
         OutcomeJudge(WordScorer(), BAND, POOL[:5])
+
+
+def test_equal_answers_to_equal_requests_are_read_once_whatever_their_arm() -> None:
+    scorer = WordScorer()
+    rules = OutcomeJudge(scorer, BAND, POOL)
+    same = [replace(answer(POOL[0], ANSWER), key=key) for key in "abc"]
+    first, again = rules.judge(same[:2])
+    scored = scorer.pairs
+    (third,) = rules.judge(same[2:])
+    assert scorer.pairs == scored <= 1 + 1 + 2 * 18
+    assert (first.generation, again.generation, third.generation) == ("a", "b", "c")
+    assert first.detail == again.detail == third.detail
+    rules.judge([answer(POOL[1], ANSWER)])
+    assert scorer.pairs > scored

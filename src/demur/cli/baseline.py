@@ -73,7 +73,7 @@ def baseline(
     model: options.Model,
     out: Out = Path("runs/baseline"),
     n: Annotated[
-        int | None, typer.Option(min=1, rich_help_panel=options.SIZES, help="Test requests of each kind. Default: 20.")
+        int | None, typer.Option(min=1, rich_help_panel=options.SIZES, help="Test requests of each kind. Default: 16.")
     ] = None,
     items: Annotated[
         int | None, typer.Option(min=1, rich_help_panel=options.SIZES, help="Capability items. Default: 60.")
@@ -83,7 +83,7 @@ def baseline(
         typer.Option(
             min=4,
             rich_help_panel=options.SIZES,
-            help="Validation requests of each kind for choosing attacks and the dose. Default: 12.",
+            help="Validation requests of each kind for choosing attacks and the dose. Default: 10.",
         ),
     ] = None,
     attacks: Annotated[

@@ -49,9 +49,9 @@ class BaselineConfig:
     """How much of everything is used. The defaults take minutes on two cores: few prompts, a coarse search."""
 
     direction: DirectionConfig = field(default_factory=DirectionConfig)
-    validation: int | None = 12
+    validation: int | None = 10
     """Validation requests of each kind for choosing attacks and the dose; None: all."""
-    n: int | None = 20
+    n: int | None = 16
     """Test requests of each kind; None: all."""
     items: int | None = 60
     """Capability items; None: all."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from demur.judges.coherence import CoherenceBand, Scorer, mean_nll, perplexity_f
 from demur.judges.refusal import Refusal, refusal
 from demur.judges.topic import OTHERS, WORDS, other_requests, ranks
 from demur.runs import code_hash
-from demur.types import Generation, Outcome, Prompt, Verdict
+from demur.types import Conversation, Generation, Outcome, Prompt, Verdict
 
 NAME = "rules"
 """The judge's name in verdicts and figures."""
+
+KNOWN = 20_000
+"""Answers whose verdicts a judge remembers."""
 
 _SOURCES = ("phrases.py", "refusal.py", "coherence.py", "topic.py", "outcome.py")
 
@@ -46,6 +49,7 @@ class OutcomeJudge:
         self.engine = engine
         self.band = band
         self.others = tuple(others)
+        self._known: dict[tuple[Conversation, str], Verdict] = {}
         other_requests(Prompt("", "", ""), self.others)  # fail now rather than after generating
 
     def spec(self) -> dict[str, Any]:
@@ -64,7 +68,19 @@ class OutcomeJudge:
         }
 
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:
-        """One verdict a generation, in order. `detail` holds what was measured: see `_Case`."""
+        """One verdict a generation, in order. `detail` holds what was measured: see `_Case`.
+
+        Equal answers to equal requests, of whatever arm, are read once; the last KNOWN are remembered.
+        """
+        asked = [(plain_request(g), g.text) for g in generations]
+        if len(self._known) > KNOWN:
+            self._known.clear()
+        fresh = {key: g for key, g in zip(asked, generations, strict=True) if key not in self._known}
+        self._known.update(zip(fresh, self._read(list(fresh.values())), strict=True))
+        return [replace(self._known[key], generation=g.key) for key, g in zip(asked, generations, strict=True)]
+
+    def _read(self, generations: Sequence[Generation]) -> list[Verdict]:
+        """A verdict for each of several different answers."""
         cases = [_Case(g) for g in generations]
         for case in cases:
             case.read(self.band)
