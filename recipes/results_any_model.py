@@ -19,7 +19,8 @@ from pathlib import Path
 from demur.attacks import unattacked
 from demur.engines.hf import HFEngine
 from demur.experiments.baseline import BaselineConfig, BaselineResult, baseline
-from demur.fitting.candidates import Bounds, Candidate, Grid, SearchState, choose_direction
+from demur.fitting.candidates import Bounds, Candidate, Grid, SearchState
+from demur.fitting.direction_search import choose_direction
 from demur.fitting.openings import measure_openings
 from demur.models.named import here
 from demur.prompts.sets import builtin_sets

@@ -23,7 +23,7 @@ WIDTH = 32
 
 PHASE = re.compile(r"(?P<name>.+?) \.\.\.( \d+)*( \d+/\d+ \(\d+ s\))?")
 """A line of progress, where stderr is no terminal."""
-PLAN = re.compile(r"up to (?P<answers>\d+) answers, each generated and judged; .*|\d+ answers took .* min")
+PLAN = re.compile(r"up to (?P<answers>\d+) answers, each generated and judged; .*|\d+ answers took .*")
 """What a command says it will do, and how long that takes."""
 
 

@@ -1,6 +1,9 @@
+import pytest
+
 from demur.directions import bundled
 from demur.directions.artifact import load_artifact, save_direction
 from demur.directions.bundled import bundled_direction
+from demur.errors import BadFile
 from demur.models.load import load
 from demur.types import Direction, Site
 
@@ -20,8 +23,10 @@ def test_another_models_direction_is_not_taken(tmp_path, monkeypatch):
     known = load_artifact(path)
     assert isinstance(known, Direction)
     save_direction(Direction(known.vector, Site(3), 1.0, {"weights": "mine"}), tmp_path / "a.safetensors")
-    (tmp_path / "b.safetensors").write_bytes(b"damaged")
     monkeypatch.setattr(bundled, "FOLDER", tmp_path)
     mine = bundled_direction("mine")
     assert mine is not None and mine.site == Site(3)
     assert bundled_direction(known.origin["weights"]) is None
+    (tmp_path / "b.safetensors").write_bytes(b"damaged")
+    with pytest.raises(BadFile):
+        bundled_direction("of no model")

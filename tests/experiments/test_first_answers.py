@@ -23,7 +23,7 @@ def test_a_request_is_shown_that_is_refused_as_it_is_and_answered_under_an_attac
     assert [answer.how for answer in found.answers] == ["as it is", f"under {found.attacked.attack}"]
     assert found.bare.prompt == found.attacked.prompt and found.text == found.bare.prompt.text
     assert (found.bare.prompt.kind, found.bare.prompt.use) == ("harmful", "validation")
-    assert engine.answered == 2 * 4 * REQUESTS
+    assert engine.answered == 5 * REQUESTS
 
 
 def test_without_its_direction_it_is_answered_and_with_it_the_attack_is_refused():

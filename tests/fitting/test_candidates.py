@@ -6,16 +6,8 @@ from tests.planted import Planted
 
 from demur.engines.mock import MockEngine
 from demur.errors import InputError, NoDirection, NonFinite
-from demur.fitting.candidates import (
-    MOST_RELAXED,
-    Bounds,
-    Candidate,
-    Grid,
-    SearchState,
-    best_of,
-    choose_direction,
-    separation,
-)
+from demur.fitting.candidates import MOST_RELAXED, Bounds, Candidate, Grid, SearchState, best_of
+from demur.fitting.direction_search import choose_direction, separation
 from demur.interventions import ablate
 from demur.prompts.builtin import builtin
 from demur.types import Conversation, Message, Site

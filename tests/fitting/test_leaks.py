@@ -14,8 +14,9 @@ from demur.engines.mock import MockEngine
 from demur.errors import InputError
 from demur.evaluation.behaviour import log_odds
 from demur.features import attribute, contrast
-from demur.fitting.candidates import Grid, choose_direction
+from demur.fitting.candidates import Grid
 from demur.fitting.cleaning import clean_vector
+from demur.fitting.direction_search import choose_direction
 from demur.fitting.edits import constrained_edit, projected
 from demur.fitting.find_features import FindConfig, find_features
 from demur.fitting.gradients import gradient_subspaces

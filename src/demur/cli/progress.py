@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from demur.cli.results import about
 from demur.cli.stop import NOTHING_KEPT, STATE, Kept
 from demur.reports.layout import one_line
 
@@ -72,11 +73,9 @@ def _timed(shown: _Shown, answers: int) -> Update:
         now = time.monotonic()
         start = began.setdefault(phase, now)
         if not said and done and phase in GENERATING and now - start > MEASURED:
-            minutes = 2 * answers / done * (now - start) / 60
             said = True
-            shown.note(
-                f"{done} answers took {now - start:.0f} s, so all of it takes about {max(1, round(minutes))} min"
-            )
+            takes = about(2 * answers / done * (now - start))
+            shown.note(f"{done} answers took {now - start:.0f} s, so all of it takes {takes}")
 
     return update
 

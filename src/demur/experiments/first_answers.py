@@ -54,25 +54,27 @@ def first_request(
     """The first request that is refused as it is and answered under an attack, by the rules of `judges.refusal`; else
     the first that is refused, else the first of all."""
     asked = (prompts or builtin_sets()).take("harmful", "validation", REQUESTS)
-    tried = [(attack(prompt, "direct"), attack(prompt, family)) for prompt in asked for family in families]
-    talks = [talk for pair in tried for talk in pair]
+    talks = [attack(prompt, family) for family in ("direct", *families) for prompt in asked]
     said = [answer.text for answer in engine.generate([Request(talk) for talk in talks], DECODING)]
-    pairs = [(*pair, said[2 * i], said[2 * i + 1]) for i, pair in enumerate(tried)]
+    bare = list(zip(talks, said, strict=True))[: len(asked)]
+    pairs = [(*bare[i % len(asked)], talk, text)
+             for i, (talk, text) in enumerate(zip(talks[len(asked):], said[len(asked):], strict=True))]  # fmt: skip
 
-    def rank(pair: tuple[Conversation, Conversation, str, str]) -> tuple[bool, bool]:
-        return refusal(pair[2]).kind != "refused", refusal(pair[3]).kind != "none"
+    def rank(pair: tuple[Conversation, str, Conversation, str]) -> tuple[bool, bool]:
+        return refusal(pair[1]).kind != "refused", refusal(pair[3]).kind != "none"
 
-    bare, attacked, plain, answered = min(pairs, key=rank)
-    return FirstRequest(bare, attacked, (FirstAnswer("as it is", plain),
-                                         FirstAnswer(f"under {attacked.attack}", answered)))  # fmt: skip
+    direct, plain, attacked, answered = min(pairs, key=rank)
+    return FirstRequest(direct, attacked, (FirstAnswer("as it is", plain),
+                                           FirstAnswer(f"under {attacked.attack}", answered)))  # fmt: skip
 
 
 def steered_answers(engine: Engine, found: FirstRequest, direction: Direction) -> tuple[FirstAnswer, ...]:
-    """The bare request with the refusal direction ablated, and the attacked one with it added."""
+    """The bare request with the refusal direction ablated, and the attacked one with it added: at the first of DOSES at
+    which it is refused, else at the largest."""
     steers: list[Intervention] = [ablate(direction), *(add(direction, dose, True) for dose in DOSES)]
     talks = [found.bare] + [found.attacked] * len(DOSES)
     made = engine.generate([Request(talk, steer) for talk, steer in zip(talks, steers, strict=True)], DECODING)
     ablated, *added = (answer.text for answer in made)
-    dose = next((i for i, text in enumerate(added) if refusal(text).kind == "refused"), 1)
+    dose = next((i for i, text in enumerate(added) if refusal(text).kind == "refused"), -1)
     how = f"under {found.attacked.attack}, direction added at {DOSES[dose]:g}"
     return FirstAnswer("direction ablated", ablated), FirstAnswer(how, added[dose])

@@ -16,7 +16,8 @@ from demur.directions.vectors import as_vector, check_fits
 from demur.engines.base import WhiteBoxEngine
 from demur.errors import NoDirection, NoRefusal, check_sizes
 from demur.fitting.cache import cached, cached_openings
-from demur.fitting.candidates import Bounds, Fit, Grid, SearchState, choose_direction
+from demur.fitting.candidates import Bounds, Fit, Grid, SearchState
+from demur.fitting.direction_search import choose_direction
 from demur.fitting.norms import activation_norms
 from demur.prompts import uses
 from demur.prompts.own import Source, own_sets
@@ -153,8 +154,8 @@ def remarks(direction: Direction) -> list[str]:
     first, scores = Bounds(**asked), dict(direction.origin["scores"])
     return [
         f"No candidate for the refusal direction kept a KL of {first.max_kl:g} and an induced refusal score of "
-        f"{first.min_induced:g} on validation prompts; the one nearest to them was taken (site {direction.site}, KL "
-        f"{scores['kl']:.2f}, induced {scores['induced']:.1f})."
+        f"{first.min_induced:g} on validation prompts; of those that need them relaxed least the one whose ablation "
+        f"does most was taken (site {direction.site}, KL {scores['kl']:.2f}, induced {scores['induced']:.1f})."
     ]
 
 
