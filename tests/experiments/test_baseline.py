@@ -171,6 +171,14 @@ def test_a_rerun_calls_the_model_for_nothing_and_gives_the_same_figures(run):
         assert {row.set for row in journal.rows(known.id)} >= {*SETS, "validation attacked"}
 
 
+def test_a_rerun_with_doses_of_its_own_choice_calls_the_model_for_nothing_too(tmp_path):
+    config = replace(CONFIG, doses=None, n=4)
+    first = baseline(Planted(), config, tmp_path)
+    again = Planted()
+    assert baseline(again, config, tmp_path).figures == first.figures
+    assert not any(again.calls.values())
+
+
 def test_a_killed_baseline_goes_on(run, tmp_path):
     _, whole, done = run
 

@@ -7,14 +7,15 @@ Every choice is held to a budget of broken answers (`fitting.choice`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from demur.analysis.tables import share
 from demur.attacks import attack, unattacked
+from demur.directions.artifact import tensor_hash
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
-from demur.fitting.cache import cached_openings
+from demur.fitting.cache import cached, cached_openings
 from demur.fitting.candidates import Fit
 from demur.fitting.choice import Choice, choose_arm
 from demur.fitting.norms import activation_norms
@@ -83,14 +84,23 @@ def where_refusal_begins(
     engine = white_box(evaluator.engine)
     talks = [attack(p, name) for name in attacks for p in evaluator.prompts.take("harmful", "validation", n)]
     talks = [talk for talk in talks if not talk.prefill] or talks
-    scores = []
-    for dose in DIRECTION_DOSES:
-        scores.append(float(fit.openings.scores(engine, talks, add(fit.direction, dose, True)).mean()))
-        evaluator.progress("trying doses", len(scores), len(DIRECTION_DOSES))
-    first = next((i for i, score in enumerate(scores) if score >= 0), None)
-    if first is not None:
-        return DIRECTION_DOSES[min(first, len(scores) - many) :][:many]
-    return tuple(sorted(sorted(DIRECTION_DOSES, key=lambda dose: -scores[DIRECTION_DOSES.index(dose)])[:many]))
+
+    def make() -> list[float]:
+        scores: list[float] = []
+        for dose in DIRECTION_DOSES:
+            scores.append(float(fit.openings.scores(engine, talks, add(fit.direction, dose, True)).mean()))
+            done = scores[-1] >= 0
+            evaluator.progress("trying doses", len(DIRECTION_DOSES) if done else len(scores), len(DIRECTION_DOSES))
+            if done:
+                break
+        return scores
+
+    about = [tensor_hash(fit.direction.vector), fit.direction.norm, asdict(fit.openings), [asdict(t) for t in talks]]
+    scores = cached(evaluator.folder, "where refusal begins", about, engine.fingerprint, make)
+    if scores[-1] >= 0:
+        return DIRECTION_DOSES[min(len(scores) - 1, len(DIRECTION_DOSES) - many) :][:many]
+    best = sorted(range(len(scores)), key=lambda i: -scores[i])[:many]
+    return tuple(DIRECTION_DOSES[i] for i in sorted(best))
 
 
 def effects(
