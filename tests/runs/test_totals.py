@@ -8,6 +8,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,33 @@ def test_a_reader_beside_a_writer_misses_nothing(tmp_path, answers):
             with Journal(path, readonly=True) as reader:
                 assert len(reader.rows(run)) == number + 1
                 assert reader.damaged == ()
+
+
+def test_a_commit_between_two_statements_of_a_reader_is_no_damage(tmp_path, answers, monkeypatch):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as writer:
+        run = writer.start_run({"a": 1})
+        writer.add_generations(answers)
+        number = 0
+
+        class Overtaken(sqlite3.Connection):
+            """A writer's commits come after each of its statements."""
+
+            def execute(self, *given):
+                nonlocal number
+                found = super().execute(*given)
+                writer.link(run, "unsteered", "s", [answers[number % 40]], number)
+                number += 1
+                return found
+
+        writer.link(run, "unsteered", "s", answers[:2])
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Overtaken))
+        with Journal(path, readonly=True) as reader:
+            assert reader.damaged == ()
+            rows, before = reader.rows(run), number
+            assert 0 < len(rows) < before  # those of one moment
+            assert reader.damaged == ()
+            assert len(reader.rows(run)) >= before  # of a later one
 
 
 def as_version_1(path) -> None:

@@ -166,12 +166,13 @@ class Journal:
     def rows(self, run: str) -> list[Row]:
         """A run's table, by arm, set and position. Places that are damaged or gone are left out and named in
         `damaged`, and so are answers that are gone."""
-        self._run(run)
-        found = self._store.query("SELECT * FROM run_rows WHERE run = ? ORDER BY arm, [set], position", [run])
-        self._store.miss_places(run, ((arm, set_) for _, arm, set_, *_ in found))
-        places = list(self._store.whole("run_rows", found))
-        asked = self._store.get("prompts", (place[5] for place in places))
-        answers = self.generations(place[4] for place in places)
+        with self._store.moment():
+            self._run(run)
+            found = self._store.query("SELECT * FROM run_rows WHERE run = ? ORDER BY arm, [set], position", [run])
+            self._store.miss_places(run, ((arm, set_) for _, arm, set_, *_ in found))
+            places = list(self._store.whole("run_rows", found))
+            asked = self._store.get("prompts", (place[5] for place in places))
+            answers = self.generations(place[4] for place in places)
         rows = []
         for _, arm, set_, position, key, name in places:
             if name not in asked:

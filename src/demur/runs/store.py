@@ -104,6 +104,12 @@ class Store:
             self._commits += 1
             self._acknowledged.write(self._commits)
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """What is read inside is of one moment, whatever is written meanwhile."""
+        with self._speaking(), _reading(self._connection):
+            yield
+
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a SELECT."""
         with self._speaking():
@@ -198,10 +204,12 @@ class Store:
     def _check(self, connection: sqlite3.Connection, acknowledged: int, readonly: bool) -> None:
         """Say what is gone. A writer goes on from what is there; a run's places stay missed until they are back."""
         then = "what is left is shown" if readonly else "what is missing will be computed again"
-        self._commits = totals.commits(connection)
+        with _reading(connection):
+            self._commits = totals.commits(connection)
+            wrong = totals.missing(connection, COUNTED)
         if (lost := acknowledged - self._commits) > 0:
             self.miss(f"the last {lost} of {acknowledged} commits are lost", then)
-        for name in (wrong := totals.missing(connection, COUNTED)):
+        for name in wrong:
             self.miss(name, then)
         if not readonly:
             if wrong:
@@ -278,6 +286,17 @@ def _make(connection: sqlite3.Connection, schema: Sequence[str]) -> None:
         connection.execute(statement)
     totals.recount(connection, COUNTED)
     connection.execute("COMMIT")
+
+
+@contextmanager
+def _reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """One read transaction. Without it each statement sees what was committed by then."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:  # some errors end it
+            connection.execute("ROLLBACK")
 
 
 def _size(path: Path) -> int:
