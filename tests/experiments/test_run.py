@@ -99,17 +99,17 @@ def test_another_spec_is_another_run_beside_it_that_takes_what_is_there(tmp_path
     assert 0 < second.answered < 8
 
 
-def test_a_run_in_which_something_is_raised_is_stopped_leaves_no_results_and_goes_on(tmp_path):
+def test_a_run_in_which_an_error_is_raised_has_failed_leaves_no_results_and_goes_on(tmp_path):
     engine = Planted()
     with pytest.raises(RuntimeError, match="the experiment failed"):
         trial(engine, STEER, TrialConfig(), tmp_path, fails=True)
-    assert listed(tmp_path) == [("trial", "stopped", 8)]
+    assert listed(tmp_path) == [("trial", "failed", 8)]
     with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
-        (stopped,) = journal.runs()
-    assert stopped.seconds > 0
+        (failed,) = journal.runs()
+    assert failed.seconds > 0
     assert not (tmp_path / "results.json").exists() and not (tmp_path / "report.html").exists()
     resumed = trial(Planted(), STEER, TrialConfig(), tmp_path)
-    assert resumed.generated == 0 and resumed.seconds > stopped.seconds
+    assert resumed.generated == 0 and resumed.seconds > failed.seconds
     assert read_results(tmp_path).seconds == resumed.seconds
     assert listed(tmp_path) == [("trial", "finished", 8)]
 

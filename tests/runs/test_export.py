@@ -99,6 +99,19 @@ def test_a_users_columns_come_back_behind_the_exports_own(own, tmp_path):
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [first, second]
 
 
+def test_no_two_columns_of_a_users_file_come_back_under_one_name(tmp_path, answers):
+    columns = (("own_text", "second"), ("text", "first"), ("own_own_text", "third"))
+    asked = replace(answers[0].conversation.prompt, columns=columns)
+    mine = replace(answers[0], conversation=replace(answers[0].conversation, prompt=asked))
+    with Journal(tmp_path / "own.db") as journal:
+        run = journal.start_run({"a": 1})
+        journal.add_generations([mine])
+        journal.link(run, "unsteered", "direct", [mine])
+        (row,) = flat_rows(journal, run)
+    assert (row["own_text"], row["own_own_text"], row["own_own_own_text"]) == ("second", "third", "first")
+    assert row["text"] == "request 0"
+
+
 def test_numbers_of_a_users_columns_stay_numbers_in_parquet(own, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(export_run(own, run_of(own), tmp_path / "run.parquet"))

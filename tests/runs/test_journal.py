@@ -69,6 +69,16 @@ def test_a_run_sums_its_sessions_and_then_stays_finished(path):
         assert (done.status, done.seconds) == ("finished", 15.0) and done.finished
 
 
+@pytest.mark.parametrize("status", ["stopped", "failed"])
+def test_a_run_that_goes_on_is_open_again(path, status):
+    with Journal(path) as journal:
+        run = journal.start_run({"a": 1}, "mine")
+        journal.finish_run(run, 10.0, status)
+        assert journal.start_run({"a": 1}, "other") == run
+        (again,) = journal.runs()
+        assert (again.status, again.seconds, again.name) == ("open", 10.0, "mine")
+
+
 def test_an_unknown_run_is_named_with_those_that_are_known(path):
     with Journal(path) as journal:
         run = journal.start_run({})

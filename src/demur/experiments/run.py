@@ -143,7 +143,7 @@ def open_run(
     setup: Setup | None = None,
     begun: Begun | None = None,
 ) -> Iterator[Run]:
-    """A run of this kind in `out`'s journal, listed from the start; finished, or stopped when something is raised.
+    """A run of this kind in `out`'s journal, listed from the start; finished, failed when an error is raised, or stopped.
 
     spec: what decides it beside the model, the decoding and demur's version, which are added. setup: prompts and
     judge of the user's own. begun: where some of the work was done before, its beginning (`begin`).
@@ -171,10 +171,10 @@ def open_run(
                 facts["judge"] = setup.judge.name
             yield Run(evaluator, whole, out, begun, facts)
             evaluator.journal.finish_run(run, begun.seconds)
-    except BaseException:
+    except BaseException as error:
         # Of no use where the journal itself is what failed.
         with suppress(DemurError), Journal(out / "journal.sqlite") as journal:
-            journal.finish_run(run, begun.seconds, "stopped")
+            journal.finish_run(run, begun.seconds, "failed" if isinstance(error, Exception) else "stopped")
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ COLUMNS = (
 )
 """Those of every export; behind them stand the columns of the user's own prompt files."""
 OWN = "own_"
-"""Before the name of a user's column that is one of COLUMNS too."""
+"""Before the name of a user's column that is one of COLUMNS too; more than once where the user has that one as well."""
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 COUNTS = ("position", "prompt_tokens", "new_tokens")
 
@@ -30,7 +31,7 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
     the columns of the user's prompt files, None where its own file has them not.
     """
     rows = journal.rows(run)
-    own = dict.fromkeys(name for row in rows for name, _ in row.prompt.columns)
+    own = _named(dict.fromkeys(name for row in rows for name, _ in row.prompt.columns))
     judged = journal.verdicts_of(row.key for row in rows)
     flat = []
     for row in rows:
@@ -61,13 +62,19 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
             version = str(verdict.detail["version"]) if verdict and "version" in verdict.detail else None
             said = {"judge": judge, "version": version, "outcome": outcome, "detail": detail}
             cells = dict(row.prompt.columns)
-            flat.append({**about, **said, **{_named(name): cells.get(name) for name in own}})
+            flat.append({**about, **said, **{called: cells.get(name) for name, called in own.items()}})
     return flat
 
 
-def _named(column: str) -> str:
-    """What a user's column is called in an export."""
-    return f"{OWN}{column}" if column in COLUMNS else column
+def _named(own: Collection[str]) -> dict[str, str]:
+    """What each of a user's columns is called in an export."""
+    named = {}
+    for name in own:
+        called = name
+        while called in COLUMNS or (called != name and called in own):
+            called = OWN + called
+        named[name] = called
+    return named
 
 
 def check_format(path: str | Path) -> None:

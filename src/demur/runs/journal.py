@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Run:
     seconds: float
     """Summed over the sessions that reported theirs with `finish_run`."""
     status: str
-    """open (under way, or killed), stopped, finished or failed."""
+    """open (under way, or killed), stopped (by a signal), failed (an error was raised) or finished."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,11 @@ class Journal:
     def start_run(self, spec: Mapping[str, Any], name: str = "") -> str:
         """Open the run of this spec and give its id; the same spec opens the same run again."""
         run = digest(spec)
-        if not self._runs(run):
+        known = self._runs(run)
+        if not known:
             self._save(Run(run, name, spec, _now(), "", 0.0, "open"))
+        elif known[0].status in ("stopped", "failed"):
+            self._save(replace(known[0], status="open"))
         return run
 
     def finish_run(self, run: str, seconds: float, status: str = "finished") -> None:
