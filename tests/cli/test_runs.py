@@ -1,9 +1,11 @@
 import csv
 import json
+import time
 
 import pytest
 
 from demur.runs import Journal, read_results
+from demur.types import Conversation, Generation, Message, Prompt
 
 
 @pytest.fixture
@@ -166,3 +168,21 @@ def test_a_rerun_leaves_the_time_that_the_run_took(demur, evaluated, model, prom
     with Journal(out / "journal.sqlite", readonly=True) as journal:
         (run,) = journal.runs()
     assert read_results(out).seconds == run.seconds
+
+
+def test_the_list_says_which_runs_failed_and_how_far_open_ones_came(demur, tmp_path):
+    def listed():
+        said = demur("runs", "list", "--journal", tmp_path)
+        assert said.status == 0, said.err
+        return " ".join(said.out.split())
+
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        failed = journal.start_run({"a": 1}, "baseline")
+        journal.finish_run(failed, 3.0, "failed")
+    assert "failed" in listed() and "in the journal" not in listed()
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.start_run({"a": 2}, "baseline")
+        asked = Conversation(Prompt("p1", "a request", "plain"), (Message("user", "a request"),))
+        journal.add_generations([Generation("a" * 64, asked, "an answer", (1, 2), 9, "end")])
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    assert f"open: under way, or killed. Answers in the journal: 1; last written {day}T" in listed()

@@ -40,11 +40,15 @@ def _pick(journal, prefix: str):
 @app.command("list")
 def list_(journal: JournalPath = Path("runs/quickstart")) -> None:
     """List the runs of a journal."""
-    table = Table("id", "name", "created (UTC)", "status", "seconds")
+    table = Table("id", "name", "created (UTC)", "status", "seconds", caption_justify="left")
     with _open(journal) as opened:
-        for run in opened.runs():
+        runs = opened.runs()
+        for run in runs:
             took = "" if run.status == "open" and not run.seconds else f"{run.seconds:.0f}"
             table.add_row(*map(seen, (run.id[:12], run.name, run.created, run.status, took)))
+        if any(run.status == "open" for run in runs):
+            answers, written = opened.reached()
+            table.caption = f"open: under way, or killed. Answers in the journal: {answers}; last written {written}."
     console.print(table)
 
 

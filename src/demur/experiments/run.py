@@ -143,7 +143,7 @@ def open_run(
     setup: Setup | None = None,
     begun: Begun | None = None,
 ) -> Iterator[Run]:
-    """A run of this kind in `out`'s journal, listed from the start; finished, failed when an error is raised, or stopped.
+    """A run of this kind in `out`'s journal, listed from the start; in the end finished, failed (an error) or stopped.
 
     spec: what decides it beside the model, the decoding and demur's version, which are added. setup: prompts and
     judge of the user's own. begun: where some of the work was done before, its beginning (`begin`).

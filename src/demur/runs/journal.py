@@ -144,6 +144,10 @@ class Journal:
         """Every run, oldest first."""
         return sorted(self._runs(), key=lambda run: (run.created, run.id))
 
+    def reached(self) -> tuple[int, str]:
+        """How many answers are stored, of all runs, and when something was last written (UTC, ISO 8601)."""
+        return self._store.query("SELECT count(*) FROM generations")[0][0], _iso(self._store.written)
+
     def link(self, run: str, arm: str, set: str, generations: Sequence[Generation], start: int = 0) -> None:
         """Say which generations stand at an arm's positions `start`, `start` + 1, ... in a set.
 
@@ -212,4 +216,8 @@ class Journal:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return _iso(time.time())
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -73,6 +73,11 @@ class Store:
         self._connection.close()
         self._release()
 
+    @property
+    def written(self) -> float:
+        """When the file, or its write-ahead log, was last written, in seconds since 1970."""
+        return max(path.stat().st_mtime for path in (self.path, self._acknowledged.log) if path.exists())
+
     def miss(self, name: str, then: str = "what is missing will be computed again") -> None:
         """Say, once, that a stored thing is damaged or gone."""
         if name not in self.damaged:
