@@ -1,4 +1,4 @@
-"""JSON that could be read in two ways is refused, by every reader."""
+"""JSON that could be read in two ways is refused, by every reader; and the seal of an object."""
 
 import json
 
@@ -10,7 +10,7 @@ from demur.errors import InputError
 from demur.interventions import read_spec
 from demur.prompts.load import load
 from demur.runs import read_results
-from demur.runs.strict import read_json
+from demur.runs.strict import json_seal, read_json
 from demur.saes import load_features, load_sae
 
 
@@ -66,3 +66,10 @@ def test_a_row_of_json_lines_with_a_key_twice_is_named(tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)) + '\n{"prompt": "a", "prompt": "b"}\n')
     with pytest.raises(InputError, match=r"row 3 \(line 3\).*'prompt' stands there twice"):
         load(path)
+
+
+def test_a_seal_is_of_the_content_alone_and_stays_what_it_was():
+    record = {"b": 1.0, "a": [True, None, "caf\u00e9"], "c": {"z": 1e-7}}
+    assert json_seal(record) == json_seal(dict(reversed(record.items())))
+    assert json_seal(record) == "4f5508aa74f7cbecf6c242a9433bdd9303c44babf18501aa02a7547d5a1a906f"
+    assert json_seal(record) != json_seal({**record, "b": 1})

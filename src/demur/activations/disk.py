@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from demur.errors import BadFile, InputError
+from demur.runs.strict import json_seal
 from demur.runs.writing import room, write_text
 from demur.types import Site
 
@@ -58,7 +59,7 @@ class Rows:
                 os.fsync(file.fileno())
         parts = [*self._parts, (n, seals)]
         record = {"spec": self.spec, "rows": self.count + n, "passages": self.passages + passages, "parts": parts}
-        text = json.dumps({**record, "sha256": _seal(record)}, indent=1)
+        text = json.dumps({**record, "sha256": json_seal(record)}, indent=1)
         write_text(self.folder / INDEX, text + "\n")
         self.count, self.passages, self._parts = record["rows"], record["passages"], parts
         self._checked.clear()
@@ -68,7 +69,7 @@ class Rows:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             record = {name: found[name] for name in ("spec", "rows", "passages", "parts")}
-            whole = found["sha256"] == _seal(record)
+            whole = found["sha256"] == json_seal(record)
             parts = [(int(n), dict(seals)) for n, seals in record["parts"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadFile(f"{path} cannot be read ({error!r}); remove {self.folder} to collect them again.") from error
@@ -119,7 +120,3 @@ class Rows:
             start += n
         self._checked.add(site)
         return rows
-
-
-def _seal(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -194,7 +194,7 @@ def loads(command: Callable[..., None]) -> Callable[..., None]:
         loading = Loading(**{one.name: values.pop(one.name) for one in given})
         command(**values, loading=loading)
 
-    run.__signature__ = inspect.Signature([*kept[:at], *given, *kept[at + 1 :]])  # pyright: ignore[reportAttributeAccessIssue]
+    run.__dict__["__signature__"] = inspect.Signature([*kept[:at], *given, *kept[at + 1 :]])
     run.__annotations__ = {**hints, **options}
     del run.__annotations__["loading"]
     return run

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from demur.errors import BadFile, BadSpec, InputError
 from demur.interventions.intervention import Intervention, from_spec
-from demur.runs.strict import read_json
+from demur.runs.strict import json_seal, read_json
 from demur.runs.writing import write_text
 from demur.saes.feature_set import KIND as FEATURES
 
@@ -33,7 +31,7 @@ def read_spec(path: str | Path) -> Intervention:
         raise BadSpec(f"{path} is no steering spec: that is an object with an 'op'{hint}.")
     if isinstance(record, dict) and "sha256" in record:
         record, seal = {name: value for name, value in record.items() if name != "sha256"}, record["sha256"]
-        if seal != _seal(record):
+        if seal != json_seal(record):
             raise BadFile(
                 f"{path} does not match its sha256: it was changed since it was written; write it again, or take its "
                 "field sha256 out if it was changed on purpose."
@@ -47,8 +45,4 @@ def read_spec(path: str | Path) -> Intervention:
 def write_spec(intervention: Intervention, path: str | Path) -> None:
     """Write the spec of an intervention as JSON with its sha256, whole or not at all."""
     record = intervention.spec()
-    write_text(path, json.dumps({**record, "sha256": _seal(record)}, indent=1) + "\n")
-
-
-def _seal(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    write_text(path, json.dumps({**record, "sha256": json_seal(record)}, indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from demur.errors import BadFile, BadSpec
 from demur.runs.frame import to_pandas
 from demur.runs.keys import canonical
-from demur.runs.strict import read_json
+from demur.runs.strict import json_seal, read_json
 from demur.runs.writing import write_text
 from demur.types import Figure
 
@@ -51,7 +50,7 @@ def write_results(out: str | Path, spec: Mapping[str, Any], figures: Sequence[Fi
     if problem := _problem(rows, seconds):
         raise BadSpec(f"{NAME}: {problem}; nothing was written")
     page = {"spec": json.loads(canonical(spec)), "figures": rows, "seconds": seconds}
-    page["sha256"] = _seal(page)
+    page["sha256"] = json_seal(page)
     text = json.dumps(page, indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(Path(out) / NAME, text + "\n")
 
@@ -77,15 +76,11 @@ def read_results(path: str | Path) -> Results:
         raise BadFile(f"{path}: spec must be an object and figures a list; run the experiment again")
     if problem := _problem(page["figures"], page["seconds"]):
         raise BadFile(f"{path}: {problem}; run the experiment again")
-    if seal not in (None, _seal(page)):
+    if seal not in (None, json_seal(page)):
         raise BadFile(
             f"{path} does not match its sha256: it was changed since it was written; run the experiment again"
         )
     return Results(page["spec"], tuple(Figure(**row) for row in page["figures"]), page["seconds"])
-
-
-def _seal(page: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
 
 def _problem(rows: Sequence[Any], seconds: Any) -> str:

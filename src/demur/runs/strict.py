@@ -1,8 +1,10 @@
-"""JSON read strictly: what can be read in two ways is refused."""
+"""JSON read strictly: what can be read in two ways is refused, and what was changed is seen by its seal."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,6 +18,14 @@ def read_json(text: str, finite: bool = False) -> Any:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse if finite else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def json_seal(record: Mapping[str, Any]) -> str:
+    """sha256 of an object's JSON with its keys sorted, as 64 hex digits: the seal of files that people may read.
+
+    Raises TypeError and ValueError for what JSON cannot hold.
+    """
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

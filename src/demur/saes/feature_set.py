@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from demur.errors import BadFile, BadSpec
-from demur.runs.strict import read_json
+from demur.runs.strict import json_seal, read_json
 from demur.runs.writing import write_text
 from demur.saes.load import reload_sae
 from demur.saes.sae import SAE
@@ -40,7 +38,7 @@ def save_features(features: FeatureSet, path: str | Path) -> Path:
         "origin": {"version": VERSION, **features.origin},
     }
     try:
-        record["sha256"] = _seal(record)
+        record["sha256"] = json_seal(record)
         text = json.dumps(record, indent=1, allow_nan=False)
     except (TypeError, ValueError) as problem:
         raise BadSpec(f"the set's origin cannot be written as JSON: {problem}; leave out what is no number or text.") \
@@ -67,7 +65,7 @@ def load_features(path: str | Path, weights: str | None = None) -> FeatureSet:
     if lacking:
         raise BadFile(f"{path} has no field {lacking[0]!r}; write sets with `demur features find` or `pick`.")
     try:
-        if _seal(record) != record["sha256"]:
+        if json_seal({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
             raise BadFile(f"{path} does not match its sha256: the file is damaged; find the features again.")
         features = tuple(Feature(Site.parse(one["site"]), one["index"], one["score"]) for one in record["features"])
         saes = {Site.parse(site): str(sha256) for site, sha256 in record["saes"].items()}
@@ -98,12 +96,6 @@ def load_saes(features: FeatureSet) -> dict[Site, SAE]:
             )
         found[site] = reload_sae(folder, features.saes[site])
     return found
-
-
-def _seal(record: dict[str, Any]) -> str:
-    """sha256 over all other fields."""
-    fields = {name: value for name, value in record.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _is_index(value: object) -> bool:

@@ -6,7 +6,6 @@ becomes jumprelu with the threshold it learned. Sources: sae_lens/saes/*.py and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from demur.errors import BadFile, UnknownName
+from demur.runs.strict import json_seal
 from demur.runs.writing import atomic
 from demur.saes.files import read_config, read_tensors, take, wanted
 from demur.saes.hooks import hook_name, site_of
@@ -86,7 +86,7 @@ def read(folder: Path, scale: float | None = None, overrides: Mapping[str, Any] 
         if config.get(key) not in (None, getattr(sae, key)):
             raise BadFile(f"{path} has {key} {config[key]}, the weights {getattr(sae, key)}; copy the whole folder.")
     # What a registry overrides is not what was written.
-    for what, seal in (("sha256", sae.sha256), ("metadata", _seal(metadata))) if not overrides else ():
+    for what, seal in (("sha256", sae.sha256), ("metadata", json_seal(metadata))) if not overrides else ():
         if header.get(what, seal) != seal:
             said = path if what == "metadata" else folder
             raise BadFile(f"{said} does not match the sha256 it was written with: a file was changed; get it again.")
@@ -99,8 +99,8 @@ def read(folder: Path, scale: float | None = None, overrides: Mapping[str, Any] 
 def save_sae(sae: SAE, folder: str | Path) -> Path:
     """Write SAELens' two files, each whole or not at all, so that SAELens and `load_sae` read the SAE back exactly.
 
-    The weights' header carries the SAE's sha256. Returns the folder. Raises OutOfRoom when the disk is full, BadFile
-    when the folder cannot be written.
+    The weights' header carries the SAE's sha256, and that of the metadata, which the SAE's leaves out. Returns the
+    folder. Raises OutOfRoom when the disk is full, BadFile when the folder cannot be written.
     """
     folder = Path(folder)
     metadata = dict(sae.metadata)
@@ -126,13 +126,8 @@ def save_sae(sae: SAE, folder: str | Path) -> Path:
     # Both are written before either takes its place, so that what stood there stays whole.
     with atomic(folder / FILES[0]) as written, atomic(folder / FILES[1]) as temporary:
         written.write_text(json.dumps(config, indent=1), encoding="utf-8")
-        save_file(tensors, temporary, {"sha256": sae.sha256, "metadata": _seal(metadata)})
+        save_file(tensors, temporary, {"sha256": sae.sha256, "metadata": json_seal(metadata)})
     return folder
-
-
-def _seal(metadata: Mapping[str, Any]) -> str:
-    """sha256 of what cfg.json says beside the numbers, which the SAE's own hash leaves out."""
-    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
 
 
 def _metadata(config: Mapping[str, Any]) -> dict[str, Any]:
