@@ -115,10 +115,10 @@ def test_one_prompt_that_is_too_long_is_left_out_and_counted(demur, model, quick
     said = demur("evaluate", model, "--prompts", path, "--out", tmp_path / "out", "--dtype", "fp32",
                  "--max-new-tokens", 4)  # fmt: skip
     assert said.status == 0, said.err
-    assert "direct: 1 longer than the 4096 tokens of" in said.out.replace("\n", " ") and "mine-2" in said.out
+    assert "direct: 1 too long for" in said.out.replace("\n", " ") and "mine-2" in said.out
     results = read_results(tmp_path / "out")
     assert results.spec["too_long"] == {"direct": ["mine-2"]}
     assert {figure.n for figure in results.figures} == {2}
     path.write_text("prompt\n" + "word " * 6000 + "\n")
     said = demur("evaluate", model, "--prompts", path, "--out", tmp_path / "other", "--dtype", "fp32")
-    assert said.status == 2 and "every prompt passes this model's 4096 tokens" in said.err
+    assert said.status == 2 and "every prompt is too long for" in said.err and "passes this model's 4096" in said.err

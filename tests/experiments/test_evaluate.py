@@ -13,7 +13,7 @@ from demur.interventions import add
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load
 from demur.runs import Journal, digest, read_results
-from demur.types import Prompt
+from demur.types import Conversation, Message, Prompt
 
 PROMPTS = builtin("harmful", "test")[:6]
 ASKED = {"prompts": "harmful", "steer": "add"}
@@ -264,3 +264,32 @@ def test_sizes_that_mean_nothing_are_refused(change):
     ((name, value),) = change.items()
     with pytest.raises(InputError, match=f"{name} is {value}; it must be 1 or more"):
         EvaluateConfig(**change)
+
+
+LONGROPE = {
+    "rope_type": "longrope",
+    "short_factor": [1.0] * 4,
+    "long_factor": [4.0] * 4,
+    "original_max_position_embeddings": 64,
+    "rope_theta": 1e4,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "left"),
+    [
+        ("llama", {"max_position_embeddings": 120}, ["long"]),
+        ("llama4_text", {"floor_scale": 120}, ["long"]),
+        ("phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 64}, ["middle"]),
+    ],
+)
+def test_prompts_that_the_model_has_no_room_for_are_left_out(build, tmp_path, family, changes, left):
+    engine = build(family, **changes).engine
+    rows = [Prompt(id, "the sea and the wind " * n, "mine") for id, n in (("short", 1), ("middle", 6), ("long", 20))]
+    lengths = [len(engine.row(Conversation(row, (Message("user", row.text),))).tokens) for row in rows]
+    assert lengths[0] + 20 < 64 > lengths[1] > 44 and 120 < lengths[2] < 200
+    done = evaluate(engine, rows, config=EvaluateConfig(new_tokens=20), out=tmp_path, judge=Keywords())
+    assert done.spec["too_long"] == {"direct": left}
+    assert [row.generation.conversation.prompt.id for row in done.table["unsteered", "direct"]] == [
+        row.id for row in rows if row.id not in left
+    ]

@@ -166,6 +166,10 @@ class WhiteBoxEngine(Engine, Protocol):
         """The tokens of the templated conversation with an answer behind it, the prefilled part included."""
         ...
 
+    def check_room(self, row: Row, new_tokens: int) -> None:
+        """InputError when the model has no room for a row with so many new tokens behind it."""
+        ...
+
     def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
         """The unsteered stream at `sites`, a batch of passages at a time, in the order given (padding: see `mask`)."""
         ...

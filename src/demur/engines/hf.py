@@ -18,6 +18,7 @@ from demur.engines.chat import Said, chat
 from demur.engines.decode import Answer, Progress, decoded
 from demur.engines.rows import (
     answer_tokens,
+    check_length,
     content_mask,
     filled,
     following,
@@ -90,11 +91,6 @@ class HFEngine:
     def d_model(self) -> int:
         """Width of the residual stream."""
         return self.model.d_model
-
-    @property
-    def longest(self) -> int | None:
-        """Tokens of a prompt and its answer at most; None where the model says no limit."""
-        return getattr(self.model.config, "max_position_embeddings", None)
 
     def check(self, intervention: Intervention | None) -> None:
         """UnknownName or BadVector unless the intervention fits this model."""
@@ -260,6 +256,10 @@ class HFEngine:
         """The tokens of the templated conversation with an answer behind it, the prefilled part included."""
         row, text, cut = self._talk(conversation)
         return replace(row, tokens=(*row.tokens, *following(self.model, text, cut, answer)))
+
+    def check_room(self, row: Row, new_tokens: int) -> None:
+        """InputError when a row and so many new tokens pass the model's limit, or a change of its positions."""
+        check_length(self.model, row.label, len(row.tokens), new_tokens)
 
     def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
         """The unsteered stream at `sites`, a batch of passages at a time, in the order given (padding: see `mask`)."""

@@ -158,6 +158,9 @@ class MockEngine:
         ids, start = self.tokens(conversation)
         return Row((*ids, *self.encode(answer)), start, conversation.prompt.id)
 
+    def check_room(self, row: Row, new_tokens: int) -> None:
+        """The mock has room for any."""
+
     def read(self, rows: Sequence[Row], sites: Sequence[Site]) -> Iterator[Activations]:
         """The stream at `sites`, a passage at a time, as that of a plain prompt."""
         self.calls["read"] += 1

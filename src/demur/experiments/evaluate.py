@@ -170,26 +170,35 @@ def _fitting(
 
     Those whose turns the engine plays first are not measured. InputError when a set has none left.
     """
-    longest: int | None = getattr(engine, "longest", None)
-    if longest is None or not isinstance(engine, WhiteBoxEngine):
+    if not isinstance(engine, WhiteBoxEngine):
         return dict(sets), {}
     kept: dict[str, list[Conversation]] = {}
     long: dict[str, list[str]] = {}
     for name, rows in sets.items():
-        out = [c.prompt.id for c in rows if all(m.content is not None for m in c.messages)
-               and len(engine.row(c).tokens) + new_tokens > longest]  # fmt: skip
-        if len(out) == len(rows):
-            raise InputError(f"{name}: every prompt passes this model's {longest} tokens with {new_tokens} new ones; "
-                             "shorten them or lower max_new_tokens.")  # fmt: skip
-        if out:
-            long[name] = out
-        kept[name] = [c for c in rows if c.prompt.id not in out]
+        why = {c.prompt.id: reason for c in rows if (reason := _too_long(engine, c, new_tokens))}
+        if len(why) == len(rows):
+            raise InputError(f"{name}: every prompt is too long for {engine.name}; {next(iter(why.values()))}")
+        if why:
+            long[name] = list(why)
+        kept[name] = [c for c in rows if c.prompt.id not in why]
     return kept, long
+
+
+def _too_long(engine: WhiteBoxEngine, conversation: Conversation, new_tokens: int) -> str:
+    """Why the model has no room for a conversation; "" where it has."""
+    if any(message.content is None for message in conversation.messages):
+        return ""
+    row = engine.row(conversation)
+    try:
+        engine.check_room(row, new_tokens)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _left_out(long: Mapping[str, Sequence[str]], engine: Engine) -> list[str]:
     """A sentence a set with prompts that are too long; the ids of a file's prompts end in their rows."""
-    return [f"{name}: {len(ids)} longer than the {getattr(engine, 'longest', None)} tokens of {engine.name} left out: "
+    return [f"{name}: {len(ids)} too long for {engine.name} left out: "
             f"{', '.join(ids[:5])}{' ...' if ids[5:] else ''}." for name, ids in long.items()]  # fmt: skip
 
 
