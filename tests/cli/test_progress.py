@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from demur.cli import progress as module
-from demur.cli.progress import journaled, progress
+from demur.cli.progress import LINE, journaled, progress
 from demur.cli.stop import NOTHING_KEPT, Stopped
 from demur.runs import Journal
 
@@ -43,6 +44,19 @@ def test_a_long_phase_says_now_and_then_how_far_it_is(monkeypatch):
             update("generating", done, 3)
             time.sleep(0.001)
     assert stderr.getvalue() == "generating ... 1 2 3/3 (0 s)\n"
+
+
+def test_a_phase_goes_on_with_its_time_below_what_was_written_meanwhile(monkeypatch):
+    stderr = written(monkeypatch)
+    clock = iter((0.0, 1.0, 7.0))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with progress() as update:
+        update("reading pairs", 0, 12)
+        stderr.write(f"{LINE.ended()}warning: it is late\n")
+        assert LINE.ended() == ""
+        update("reading pairs", 5, 12)
+        update("reading pairs", 12, 12)
+    assert stderr.getvalue() == ("reading pairs ...\nwarning: it is late\nreading pairs ... 12/12 (7 s)\n")
 
 
 def test_an_error_stands_on_a_line_of_its_own(monkeypatch):

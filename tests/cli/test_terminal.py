@@ -145,8 +145,22 @@ def test_warnings_and_the_log_are_lines_without_control_characters():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", WARNS], capture_output=True, text=True, env=env)
     assert not [mark for mark in BAD if mark in done.stderr]
-    said = done.stderr.removeprefix("loading mock ...").splitlines()
-    assert [line.split(":")[0] for line in said if line] == ["warning", "warning", "error"]
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "loading mock ...", "warning", "warning", "error"
+    ]  # fmt: skip
+
+
+def test_a_model_that_is_warned_of_says_so_in_a_line_without_the_place_in_the_code(demur, model, tmp_path):
+    template = tmp_path / "open.jinja"
+    template.write_text("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:")
+    asked = ("generate", model, "hi", "--chat-template", template, "--max-new-tokens", 1, "--dtype", "fp32")
+    with pytest.warns(RuntimeWarning, match="puts no token behind"):
+        assert demur(*asked).err == ""  # whoever records warnings gets them
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-m", "demur", *map(str, asked)], capture_output=True, text=True, env=env)
+    first, warning, second = done.stderr.splitlines()
+    assert first == f"loading {model} ..." and second.startswith(f"loading {model} ... 1/1 (")
+    assert warning.startswith("warning: the chat template of") and ".py" not in warning
 
 
 @pytest.mark.parametrize("command", [["models"], ["--help"], ["doctor"]])

@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from demur.cli import baseline, direction, doctor, evaluate, features, generate, models, runs, sae, vector
+from demur.cli.progress import LINE
 from demur.cli.show import seen
 from demur.cli.stop import STATE, Stopped, kept, stoppable
 from demur.errors import DemurError, InputError
@@ -131,6 +132,7 @@ def _failed(error: Any) -> int:
 def _say(text: str, status: int, kind: str = "error") -> int:
     """One line on stderr, where there still is one."""
     with suppress(OSError):
+        sys.stderr.write(LINE.ended())
         Console(stderr=True, soft_wrap=True).print(f"[red]{kind}[/red]: ", end="")
         print(seen(text).plain, file=sys.stderr)
     return status
@@ -152,9 +154,10 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def _warnings() -> Iterator[None]:
-    """Warnings are one line each, without control characters and without the place in demur's code."""
+    """Warnings are a line of its own each, without control characters and without the place in demur's code."""
     before, handler = warnings.formatwarning, _Handler(logging.WARNING)
-    warnings.formatwarning = lambda message, *_args, **_options: f"warning: {seen(str(message)).plain}\n"
+    # Not `showwarning`: who records warnings would see none.
+    warnings.formatwarning = lambda message, *_args, **_options: f"{LINE.ended()}warning: {seen(str(message)).plain}\n"
     logging.getLogger("demur").addHandler(handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

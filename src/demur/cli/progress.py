@@ -38,6 +38,22 @@ def journaled(out: Path) -> Kept:
     return lambda: said if journal.exists() else NOTHING_KEPT
 
 
+@dataclass
+class Line:
+    """The last line on stderr."""
+
+    open: bool = False
+    """A phase's, which goes on."""
+
+    def ended(self) -> str:
+        """What has to be written before a line of its own."""
+        before, self.open = "\n" if self.open else "", False
+        return before
+
+
+LINE = Line()
+
+
 @contextmanager
 def progress(kept: Kept = NOTHING_KEPT, answers: int = 0) -> Iterator[Update]:
     """A callback that shows how far each phase is, on stderr: a bar with the time left, or a line where stderr is no
@@ -106,7 +122,8 @@ def _bars(screen: Console) -> Iterator[_Shown]:
 
 @contextmanager
 def _lines(to: TextIO) -> Iterator[_Shown]:
-    """A line a phase: its name at once, now and then how far it is, and at the end all of it with the seconds."""
+    """A line a phase: its name at once, now and then how far it is, and at the end all of it with the seconds. Where
+    something else is written meanwhile, the phase goes on in a line below it."""
     phase, began, said = "", 0.0, 0.0
 
     def write(text: str) -> None:
@@ -117,22 +134,19 @@ def _lines(to: TextIO) -> Iterator[_Shown]:
         nonlocal phase, began, said
         now = time.monotonic()
         if name != phase:
-            write(("\n" if phase else "") + f"{name} ...")
+            write(LINE.ended())
             phase, began, said = name, now, now
+        if not LINE.open:
+            write(f"{name} ...")
+            LINE.open = True
         if done >= total:
             write(f" {done}/{total} ({now - began:.0f} s)\n")
-            phase = ""
+            phase, LINE.open = "", False
         elif now - said > BEAT:
             write(f" {done}")
             said = now
 
-    def note(text: str) -> None:
-        nonlocal phase
-        write(("\n" if phase else "") + text + "\n")
-        phase = ""
-
     try:
-        yield _Shown(update, note)
+        yield _Shown(update, lambda text: write(f"{LINE.ended()}{text}\n"))
     finally:
-        if phase:
-            write("\n")
+        write(LINE.ended())
