@@ -38,12 +38,42 @@ def test_a_missing_file_is_told_by_what_was_looked_for(sae, tmp_path, lost):
         load_sae(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["no/such/folder", "nowhere", "/tmp/no-such-folder-of-saes"])
+@pytest.mark.parametrize("name", ["no/such/folder", "nowhere"])
 def test_a_path_that_is_neither_folder_nor_hub_id_is_refused(name):
     with pytest.raises(BadFile, match="no folder .*; give an SAE's folder, or a hub id as OWNER/NAME"):
         load_sae(name)
     with pytest.raises(BadFile, match="no folder"):
         load_sae(Path("owner/name-that-is-a-path"))
+
+
+@pytest.mark.parametrize("name", ["./foo", "../foo", "~/no-such-sae", "~nobody-of-that-name/sae", "runs/one/sae"])
+def test_what_can_only_be_a_path_is_looked_up_nowhere_else(name, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("it was looked up")
+
+    monkeypatch.setattr("demur.saes.load.listed", never)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", never)
+    (tmp_path / "runs" / "one" / "other").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "one" if name.startswith("..") else tmp_path)
+    with pytest.raises(BadFile, match=r"^no folder .*; give an SAE's folder\.$"):
+        load_sae(name)
+
+
+def test_a_name_in_a_folder_that_is_here_is_tried_on_the_hub_alone(hub, sae, tmp_path, monkeypatch):
+    monkeypatch.setattr("demur.saes.load.listed", lambda name: pytest.fail(f"{name} was looked up"))
+    (tmp_path / "owner").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_sae("owner/name").sha256 == sae().sha256
+    assert [repo for repo, _ in hub] == ["owner/name"]
+
+
+def test_a_name_of_the_registry_is_one_also_beside_the_models_folder(hub, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("demur.saes.load.listed", lambda name: asked.append(name))
+    (tmp_path / "gemma-2-2b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    load_sae("gemma-2-2b/20-gemmascope-res-16k")
+    assert asked == ["gemma-2-2b/20-gemmascope-res-16k"]
 
 
 def test_a_missing_subfolder_says_what_is_there(tmp_path):

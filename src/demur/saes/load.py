@@ -15,6 +15,9 @@ from demur.saes.bundled import bundled_sae
 from demur.saes.registry import Listed, listed
 from demur.saes.sae import SAE
 
+LISTED = re.compile(r"[^/\s]+/(\d+-|blocks\.\d)")
+"""How names of Neuronpedia and SAELens begin, also where a folder here, as the model's, is called as what is before the
+slash."""
 _GEMMA_2 = ("config.json", gemma_scope.SAFETENSORS)
 
 FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Path], SAE]]] = {
@@ -46,18 +49,23 @@ def load_sae(
     """
     if (shipped := bundled_sae(str(path_or_id))) is not None:
         return replace(_read(shipped, scale), source=str(path_or_id))
-    root = Path(path_or_id).expanduser().absolute()
-    if os.path.isdir(root):  # False for names that no file can have, where pathlib raises
+    root = Path(os.path.expanduser(path_or_id)).absolute()
+    # isdir is False for names that no file can have, where pathlib raises.
+    if os.path.isdir(root) or str(path_or_id).startswith(("/", ".", "~")):
         return _read(root / subfolder, scale)
     if isinstance(path_or_id, str):
         on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_id) is not None
+        # A name in a folder that is here is a mistyped path: to look it up means to import sae-lens, for seconds.
+        beside = "/" in path_or_id and os.path.isdir(root.parent) and not LISTED.match(path_or_id)
         if on_hub and subfolder:
             return _read(_download(path_or_id, subfolder, revision) / subfolder, scale)
         name = f"{path_or_id}/{subfolder}" if subfolder else path_or_id
-        if not name.startswith(("/", ".", "~")) and (known := listed(name)) is not None:
+        if not beside and (known := listed(name)) is not None:
             return _read_listed(known, scale, revision)
         if on_hub:
             return _read(_download(path_or_id, "", revision), scale)
+        if beside:
+            return _read(root, scale)
     raise BadFile(
         f"no folder {path_or_id}; give an SAE's folder, or a hub id as OWNER/NAME with its subfolder; or a name that "
         "sae-lens' registry has: SAELens' RELEASE/ID, Neuronpedia's MODEL/SOURCE."
