@@ -371,3 +371,8 @@ def test_a_format_that_cannot_hold_a_vector_is_found_before_it_is_cleaned(
     said = refuses("vector", "clean", model, path, "--out", tmp_path / "clean.gguf", "--dtype", "fp32")
     assert "1.mid" in said
     assert not (tmp_path / "clean.gguf").exists()
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/model", "~nobody-of-that-name/model.gguf"])
+def test_the_home_of_nobody(refuses, name):
+    assert name in refuses("generate", name, "hi")

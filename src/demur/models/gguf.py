@@ -7,6 +7,7 @@ the matrices are stored in, else bfloat16, which is finer than the quantisation 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def gguf_folder(path: str | Path) -> Path:
     Raises BadFile for a file that is not whole or holds what cannot be read, UnknownName for an architecture that is
     not known, OutOfRoom when the disk is full.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     file = open_gguf(path)
     digest = sha256(path)
 

@@ -158,7 +158,7 @@ def load(
     check_placement(device, device_map)
     if device is None and device_map is None and torch.cuda.is_available():
         device = "cuda"
-    if revision is not None and (name in (*BUNDLED, *NAMED) or os.path.exists(Path(name).expanduser())):
+    if revision is not None and (name in (*BUNDLED, *NAMED) or os.path.exists(os.path.expanduser(name))):
         raise InputError(f"{name} is on this machine and has no revision {revision!r}; leave it out.")
     if name in BUNDLED:
         folder, ours, theirs = bundled_folder(), adapter_folder(name), None
@@ -242,7 +242,7 @@ def _with_base(name: str, revision: str | None) -> tuple[Path, Path | None]:
 def _folder(name: str, revision: str | None = None) -> Path:
     if name in NAMED:
         return named_folder(name)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix.lower() == ".gguf":
         return gguf_folder(path)
     if os.path.isdir(path):  # False for names that no file can have, where pathlib raises

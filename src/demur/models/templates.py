@@ -134,7 +134,7 @@ def template_text(given: str | os.PathLike[str]) -> str:
     """A template from a file; a text with a brace in it is one itself. Raises BadFile for what cannot be read."""
     if isinstance(given, str) and "{" in given:
         return given
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
