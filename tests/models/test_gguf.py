@@ -1,5 +1,6 @@
 """A .gguf file against the model that it was written from. Damage is in test_gguf_damage.py."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,23 @@ def test_the_tokenizer_and_its_template_are_the_files(tmp_path):
     assert loaded.tokenizer.chat_template == own.chat_template
     assert loaded.tokenizer.pad_token_id == 0 and loaded.tokenizer.eos_token == "<|im_end|>"
     assert loaded.tokenizer.model_max_length == 256
+
+
+def test_a_tokenizer_and_templates_beside_the_file_are_not_taken_for_its_own(tmp_path, monkeypatch):
+    first, second = tmp_path / "alone", tmp_path / "beside"
+    for folder in (first, second):
+        folder.mkdir()
+        gguf_files.write(folder / "x.gguf", "qwen2", gguf_files.model("qwen2"))
+    other = copy.deepcopy(tokenizer())
+    other.add_tokens(["bread", "How"])
+    other.chat_template = {"default": "{{ messages[0]['content'] }} beside", "tool_use": "tools"}
+    other.save_pretrained(second)
+    assert {p.name for p in second.iterdir()} >= {"tokenizer.json", "chat_template.jinja", "additional_chat_templates"}
+    found = []
+    for folder in (first, second):
+        monkeypatch.setenv("DEMUR_CACHE", str(folder / "cache"))
+        found.append(gguf_folder(folder / "x.gguf"))
+    assert {p.name: p.read_bytes() for p in found[0].iterdir()} == {p.name: p.read_bytes() for p in found[1].iterdir()}
 
 
 def test_an_answer_ends_at_every_token_that_the_file_says_ends_one(tmp_path):

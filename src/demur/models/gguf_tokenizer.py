@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ ENDS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
         "<eos>", "</s>")  # fmt: skip
 """Control tokens after which an answer is over, whatever else the file states."""
 CONTROL = 3
+GGUF = "model.gguf"
 
 
 def write_tokenizer(file: GGUFFile, folder: Path, length: int) -> None:
@@ -28,7 +30,10 @@ def write_tokenizer(file: GGUFFile, folder: Path, length: int) -> None:
 
     BadFile for a kind of tokenizer, or a way of cutting text, that is not known.
     """
-    tokenizer = _tokenizer(file)
+    # Alone in a folder: transformers would take a tokenizer.json or a template that lies beside the file for its own.
+    with tempfile.TemporaryDirectory(dir=folder) as alone:
+        (Path(alone) / GGUF).symlink_to(file.path.absolute())
+        tokenizer = _tokenizer(file, alone)
     tokenizer.model_max_length = length
     try:
         tokenizer.save_pretrained(folder)
@@ -44,8 +49,8 @@ def write_tokenizer(file: GGUFFile, folder: Path, length: int) -> None:
         path.write_text(json.dumps({**stated, "added_tokens": own}, ensure_ascii=False), encoding="utf-8")
 
 
-def _tokenizer(file: GGUFFile) -> Any:
-    """transformers' tokenizer."""
+def _tokenizer(file: GGUFFile, alone: str) -> Any:
+    """transformers' tokenizer. alone: a folder with a link to the file, and nothing else."""
     from transformers import PreTrainedTokenizerFast
     from transformers.utils import logging
 
@@ -64,7 +69,7 @@ def _tokenizer(file: GGUFFile) -> Any:
     ends: dict[str, Any] = {key: True for key, default in (("add_bos_token", kind == "llama"), ("add_eos_token", False))
             if fields.get(f"tokenizer.ggml.{key}", default)}  # fmt: skip
     try:
-        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(file.path.parent, gguf_file=file.path.name, **ends)
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(alone, gguf_file=GGUF, **ends)
     except Exception as error:  # tokenizers' errors share no base class
         raise BadFile(f"{file.path}: its tokenizer cannot be built ({str(error)[:200]}); get it again.") from error
     backend = tokenizer.backend_tokenizer
