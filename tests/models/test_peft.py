@@ -97,6 +97,13 @@ def test_whatever_changes_the_merged_weights_gives_another_fingerprint(adapter, 
     assert first.tokenizer == load(bases("llama"), "fp32").fingerprint.tokenizer
 
 
+def test_a_manifest_in_an_adapters_folder_leaves_its_config_in_the_fingerprint(adapter):
+    (adapter / "manifest.json").write_text("{}")
+    first = load(adapter, "fp32").fingerprint
+    edit(adapter, lora_alpha=64)
+    assert load(adapter, "fp32").fingerprint.weights != first.weights
+
+
 def test_an_adapters_own_tokenizer_and_template_are_taken(adapter, bases):
     base = load(bases("llama"), "fp32")
     words = base.tokenizer

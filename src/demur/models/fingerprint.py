@@ -32,9 +32,12 @@ _BESIDE = {
 by themselves, for they may stand in either of two files."""
 
 
-def of_folder(folder: Path, adapter: Path | None, tokenizer: Any, dtype: str) -> EngineFingerprint:
-    """The fingerprint of a model folder's files, and of an adapter's. Raises BadFile without safetensors."""
-    return _with(_files_hash(folder, adapter), tokenizer, dtype)
+def of_folder(folder: Path, merged: Sequence[Path], tokenizer: Any, dtype: str) -> EngineFingerprint:
+    """The fingerprint of a model folder's files. merged: those of an adapter that decide what it adds to the weights.
+
+    Raises BadFile without safetensors.
+    """
+    return _with(_files_hash(folder, merged), tokenizer, dtype)
 
 
 def of_model(model: Any, tokenizer: Any) -> EngineFingerprint:
@@ -47,7 +50,7 @@ def of_model(model: Any, tokenizer: Any) -> EngineFingerprint:
         raise BadSpec(f"dtype {model.dtype} is not known; known: {', '.join(map(str, DTYPES.values()))}.")
     folder = _own_folder(model.config)
     if folder is not None and _holds(model, folder):
-        return _with(_files_hash(folder, None), tokenizer, dtype)
+        return _with(_files_hash(folder), tokenizer, dtype)
     return _with(_content_hash(model), tokenizer, dtype)
 
 
@@ -116,14 +119,8 @@ def _words(tokenizer: Any) -> str:
     return backend.to_str() + beside
 
 
-def _files_hash(folder: Path, adapter: Path | None) -> str:
-    files = sorted(folder.glob("*.safetensors"))
-    if adapter is not None:
-        # An adapter's config decides how far it is merged; of those that ship, the manifest fixes it.
-        sealed = (adapter / "manifest.json").exists()
-        files += [
-            adapter / name for name in ("adapter_model.safetensors", *(() if sealed else ("adapter_config.json",)))
-        ]
+def _files_hash(folder: Path, merged: Sequence[Path] = ()) -> str:
+    files = [*sorted(folder.glob("*.safetensors")), *merged]
     if not files:
         raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
     weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())

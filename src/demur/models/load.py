@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from demur.errors import BadFile, BadSpec, DemurError, InputError, UnknownName
 from demur.models.adapters import CONFIG as ADAPTER
-from demur.models.adapters import base_of, merged
+from demur.models.adapters import WEIGHTS, base_of, merged
 from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
 from demur.models.families import Family, family_of, points_of, text_config
 from demur.models.fingerprint import DTYPES, of_folder, running
@@ -214,7 +214,9 @@ def load(
         model.to(device)
     if quantised:
         dtype = computed_in(model, asked)
-    fingerprint = running(of_folder(folder, ours or theirs, tokenizer, dtype), model, chat)
+    # An adapter's config decides how far it is merged; of demur's own the manifest, checked as it was applied, fixes it.
+    added = [ours / WEIGHTS] if ours else [theirs / WEIGHTS, theirs / ADAPTER] if theirs else []
+    fingerprint = running(of_folder(folder, added, tokenizer, dtype), model, chat)
     return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
 
