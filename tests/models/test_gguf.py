@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gguf import dequantize
 from tests import gguf_files
 from tests.conftest import tokenizer
 
+from demur.directions.gguf_file import GGUFFile
 from demur.errors import BadFile, OutOfRoom, UnknownName
 from demur.models import gguf, kept
 from demur.models.gguf import gguf_folder
@@ -131,6 +133,24 @@ def test_a_tokenizer_and_templates_beside_the_file_are_not_taken_for_its_own(tmp
     assert {p.name: p.read_bytes() for p in found[0].iterdir()} == {p.name: p.read_bytes() for p in found[1].iterdir()}
 
 
+@pytest.mark.parametrize("name", ["phi3 long", "llama"])
+def test_a_files_factors_of_its_rope_are_taken_whether_or_not_it_names_their_type(name, tmp_path, monkeypatch):
+    made, own = gguf_files.model(name), gguf_files.tensors
+    half = 4 if name == "phi3 long" else 8
+    factors = {f"rope_factors_{length}.weight": np.linspace(1, most, half, dtype=np.float32)
+               for length, most in (("long", 4), ("short", 2))}  # fmt: skip
+    monkeypatch.setattr(gguf_files, "tensors", lambda *given: own(*given) | factors)
+    configs = []
+    for i, kind in enumerate((None, "longrope")):
+        more: dict[str, Any] = {"rope.scaling.type": kind, "rope.scaling.original_context_length": 64}
+        folder = gguf_folder(gguf_files.write(tmp_path / f"{i}.gguf", name, made, **more))
+        configs.append((folder / "config.json").read_text())
+        assert logits(folder).isfinite().all()
+    rope = json.loads(configs[0])["rope_parameters"]
+    assert (rope["rope_type"], rope["long_factor"][-1], rope["factor"]) == ("longrope", 4.0, 4.0)
+    assert configs[1] == configs[0]
+
+
 def test_an_answer_ends_at_every_token_that_the_file_says_ends_one(tmp_path):
     made = gguf_files.model("qwen2")
     more: dict[str, Any] = {"tokenizer.ggml.eos_token_id": 7, "tokenizer.ggml.eot_token_id": 9}
@@ -247,7 +267,8 @@ def test_a_type_that_cannot_be_unpacked_is_refused_by_tensor_and_type(tmp_path, 
         ({"block_count": 5}, "lacks"),
         ({"attention.head_count": 0}, "make no qwen2 model"),
         ({"embedding_length": 48}, "shape"),
-        ({"rope.scaling.type": "spiral"}, "rope scaling 'spiral'"),
+        ({"rope.scaling.type": "spiral"}, "rope scaling 'spiral'; known: none, linear, yarn, and longrope with rope_"),
+        ({"rope.scaling.type": "longrope"}, "rope scaling 'longrope'; known: .* and longrope with rope_factors_long"),
         ({"feed_forward_length": [64, 64, 64, 64]}, "make no qwen2 model"),
     ],
 )
@@ -256,6 +277,35 @@ def test_fields_that_do_not_fit_are_refused_by_name_before_anything_is_kept(more
     with pytest.raises(BadFile, match=message):
         load(path, "fp32")
     assert "no chat template" in message or not [p for p in cache.glob("*") if p.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "shape"),
+    [
+        ("llama", "blk.0.attn_q.weight", (30, 32)),  # no whole number of heads
+        ("llama", "blk.1.attn_k.weight", (64, 32)),
+        ("qwen2", "token_embd.weight", (400, 31)),
+        ("qwen2", "output_norm.weight", (31,)),
+        ("gptneox", "blk.0.attn_qkv.weight", (95, 32)),
+        ("gpt2", "blk.0.ffn_up.weight", (128,)),
+        ("gpt2", "blk.0.ffn_up.weight", (128, 32, 2)),
+        ("qwen3_moe", "blk.0.ffn_up_exps.weight", (3, 32, 32)),  # another number of experts than the gates have
+        ("qwen3_moe", "blk.0.ffn_down_exps.weight", (32, 32)),
+    ],
+)
+def test_a_tensor_of_another_shape_is_refused_before_any_weight_is_read(name, tensor, shape, tmp_path, monkeypatch):
+    made, own = gguf_files.model(name), gguf_files.tensors
+
+    def changed(*given):
+        found = own(*given)
+        assert found[tensor].shape != shape
+        return {**found, tensor: np.zeros(shape, np.float32)}
+
+    monkeypatch.setattr(gguf_files, "tensors", changed)
+    path = gguf_files.write(tmp_path / "x.gguf", name, made)
+    monkeypatch.setattr(GGUFFile, "floats", lambda *given: pytest.fail("a weight was read"))
+    with pytest.raises(BadFile, match=rf"shape of .*{tensor} {re.escape(str(list(shape)))}.*its fields say"):
+        load(path, "fp32")
 
 
 def test_more_tokens_than_rows_of_the_embedding_are_refused(tmp_path):

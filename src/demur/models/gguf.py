@@ -16,7 +16,7 @@ from torch import Tensor
 
 from demur.directions.gguf_file import GGUFFile, open_gguf
 from demur.errors import BadFile
-from demur.models.gguf_architectures import architecture_of
+from demur.models.gguf_architectures import LONGROPE, architecture_of
 from demur.models.gguf_tokenizer import ends_of, write_tokenizer
 from demur.models.kept import kept, sha256, write_manifest
 
@@ -26,7 +26,7 @@ SHARD = 1_000_000_000
 """Bytes of a weights file, beyond which another is begun: about what a conversion holds in memory."""
 BESIDE = 20_000_000
 """Bytes that a folder's other files take at most."""
-USED_ELSEWHERE = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+USED_ELSEWHERE = ("rope_freqs.weight", *LONGROPE)
 """Tensors that become entries of the config."""
 
 
@@ -114,7 +114,32 @@ def _places(file: GGUFFile, config: dict[str, Any]) -> dict[str, tuple[Tensor, t
     ):
         if left:
             raise BadFile(f"{file.path} {what} {min(left)} and {len(left) - 1} more tensors; get it again.")
+    for value, parts in places.values():
+        _check_shapes(file, config, value, parts)
     return places
+
+
+def _check_shapes(file: GGUFFile, config: dict[str, Any], wanted: Tensor, parts: tuple[str, ...]) -> None:
+    """BadFile unless the tensors, as their table says, make a parameter of the shape wanted. No number is read."""
+    undo = architecture_of(file).undo
+    shapes = [file.tensors[name].shape for name in parts]
+    try:
+        made = _joined([undo(*given, config) for given in zip(parts, map(_empty, shapes), strict=True)]).shape
+    except (RuntimeError, IndexError):  # torch's, for a view or a join that these shapes do not have
+        made = None
+    if made != wanted.shape:
+        said = " and ".join(f"{name} {list(shape)}" for name, shape in zip(parts, shapes, strict=True))
+        raise BadFile(f"{file.path}: shape of {said}, but its fields say {list(wanted.shape)}; get it again.")
+
+
+def _empty(shape: tuple[int, ...]) -> Tensor:
+    """A tensor of this shape without numbers."""
+    return torch.empty(shape, device="meta")
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One parameter of its parts: all experts' gates and ups side by side."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _write_weights(file: GGUFFile, config: dict[str, Any], folder: Path) -> None:
@@ -144,19 +169,13 @@ def _write_weights(file: GGUFFile, config: dict[str, Any], folder: Path) -> None
 
 
 def _parameter(file: GGUFFile, config: dict[str, Any], place: tuple[Tensor, tuple[str, ...]], dtype: Any) -> Tensor:
-    """One parameter's numbers as transformers has them. BadFile for another shape."""
+    """One parameter's numbers as transformers has them."""
     undo = architecture_of(file).undo
     parts = []
     for name in place[1]:
         exact = len(file.tensors[name].shape) == 1  # norms and biases: changed before they are rounded
         parts.append(undo(name, file.floats(name, torch.float32 if exact else dtype), config).to(dtype))
-    value = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    if value.shape != place[0].shape:
-        raise BadFile(
-            f"{file.path}: {place[1][0]} has shape {list(value.shape)}, but its fields say "
-            f"{list(place[0].shape)}; get it again."
-        )
-    return value.contiguous()
+    return _joined(parts).contiguous()
 
 
 def write_json(path: Path, entries: dict[str, Any]) -> None:

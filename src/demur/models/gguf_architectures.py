@@ -18,6 +18,8 @@ from demur.directions.gguf_file import GGUFFile
 from demur.errors import BadFile, unknown
 
 Config = dict[str, Any]
+LONGROPE = ("rope_factors_long.weight", "rope_factors_short.weight")
+"""The tensors of Phi-3's scaling: a factor for each frequency."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Architecture:
         """config.json's entries for a file. BadFile where its fields are lacking, or are not what they are called."""
         try:
             return self.entries(Stated(file))
-        except (TypeError, ValueError, ZeroDivisionError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
             raise BadFile(f"{file.path}: its fields make no {self.entries.__name__[1:]} model: {error}.") from error
 
 
@@ -65,6 +67,8 @@ class Stated:
         kind = self("rope.scaling.type", "none")
         if "rope_freqs.weight" in self.file.tensors:
             return {**base, **_llama3(self, base["rope_theta"])}
+        if any(name in self.file.tensors for name in LONGROPE):
+            return {**base, **_longrope(self)}
         if kind == "linear":
             return {**base, "rope_type": "linear", "factor": self("rope.scaling.factor")}
         if kind == "yarn":
@@ -72,7 +76,10 @@ class Stated:
             return {**base, "rope_type": "yarn", "factor": self("rope.scaling.factor"),
                     "original_max_position_embeddings": length}  # fmt: skip
         if kind != "none":
-            raise BadFile(f"{self.file.path} has rope scaling {kind!r}; known: none, linear, yarn, llama3, longrope.")
+            raise BadFile(
+                f"{self.file.path} has rope scaling {kind!r}; known: none, linear, yarn, and longrope with "
+                f"{' and '.join(LONGROPE)}."
+            )
         return {**base, "rope_type": "default"}
 
 
@@ -168,15 +175,6 @@ def _sandwich(stated: Stated, large: int) -> Config:
 def _phi3(stated: Stated) -> Config:
     rope = {**stated.rope(), **_partial(stated)}
     length = stated("rope.scaling.original_context_length", stated("context_length"))
-    if "rope_factors_long.weight" in stated.file.tensors:
-        long, short = (
-            [float(str(factor)) for factor in stated.file.floats(f"rope_factors_{name}.weight").numpy()]
-            for name in ("long", "short")
-        )
-        rope |= {"rope_type": "longrope", "long_factor": long, "short_factor": short,
-                 "original_max_position_embeddings": length, "factor": stated("context_length") / length}  # fmt: skip
-        if (scale := stated("rope.scaling.attn_factor", 0.0)) > 0:
-            rope["attention_factor"] = scale
     window = stated("attention.sliding_window", 0) or None
     return _decoder(stated, "phi3", "Phi3ForCausalLM", rope_parameters=rope, sliding_window=window,
                     original_max_position_embeddings=length)  # fmt: skip
@@ -241,6 +239,16 @@ def _llama3(stated: Stated, theta: float) -> Config:
     return rule
 
 
+def _longrope(stated: Stated) -> Config:
+    """The scaling by two factors a frequency: one for texts beyond the length it was first trained at, one below."""
+    length = stated("rope.scaling.original_context_length", stated("context_length"))
+    long, short = ([float(str(factor)) for factor in stated.file.floats(name).numpy()] for name in LONGROPE)
+    scale = stated("rope.scaling.attn_factor", 0.0)
+    return {"rope_type": "longrope", "long_factor": long, "short_factor": short,
+            "original_max_position_embeddings": length, "factor": stated("context_length") / length,
+            **({"attention_factor": scale} if scale > 0 else {})}  # fmt: skip
+
+
 def _unpermuted(name: str, value: Tensor, config: Config) -> Tensor:
     """Rows of queries and keys back from llama.cpp's order (pairs side by side) to halves of a head."""
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(name.split(".")[-2])
@@ -256,8 +264,8 @@ def _offset(name: str, value: Tensor, config: Config) -> Tensor:
 
 def _transposed(name: str, value: Tensor, config: Config) -> Tensor:
     """GPT-2's linear maps are stored [in, out] by transformers."""
-    part = name.split(".")[-2]
-    return value.T if part in ("attn_qkv", "attn_output", "ffn_up", "ffn_down") and name.endswith(".weight") else value
+    turned = name.endswith(".weight") and name.split(".")[-2] in ("attn_qkv", "attn_output", "ffn_up", "ffn_down")
+    return value.transpose(0, 1) if turned else value
 
 
 def _by_head(name: str, value: Tensor, config: Config) -> Tensor:
