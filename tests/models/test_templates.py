@@ -179,6 +179,20 @@ def test_ctrl_c_does_not_end_the_process_that_renders(words):
     assert process() is before
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "signal 9 (Killed)"), (signal.SIGSEGV, "signal 11 (Segm")]
+)
+def test_a_process_that_something_else_ends_is_not_told_as_a_template_without_an_end(words, number, said):
+    found = template_of(words("{% if messages[0]['content'] == 'loop' %}" + LOOP + "{% endif %}" + PLAIN), "m")
+    timer = threading.Timer(0.3, os.kill, (process().pid, number))
+    timer.start()
+    with pytest.raises(InputError) as error:
+        found.render([Message("user", "loop")])
+    assert f"the process that renders it was ended by {said}" in str(error.value)
+    assert "does not end" not in str(error.value)
+    assert "hi" in found.render([Message("user", "hi")])
+
+
 def test_the_process_is_started_again_where_somebody_ended_it(words):
     found = template_of(words(PLAIN), "m")
     process().kill()

@@ -28,6 +28,8 @@ SECONDS = 5.0
 """Time that one text may take; a text takes less than a thousandth of it."""
 MEMORY = 1 << 30
 """Bytes that the process may take, where the system can say so."""
+ENDLESS = 1
+"""Exit status after a text that took longer: faulthandler's."""
 LONGEST = 10_000_000
 """Characters that a template may add to what it is given."""
 
@@ -110,4 +112,7 @@ def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    try:
+        main(float(sys.argv[1]))
+    except BaseException:
+        os._exit(ENDLESS + 1)

@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -213,8 +214,11 @@ class _Renderer:
                 raise
             if line:
                 return json.loads(line)
-            self.close()
-            return {"fault": "endless", "why": f"it does not end within {render.SECONDS:g} seconds"}
+            status = self.close()
+            if status == render.ENDLESS:
+                return {"fault": "endless", "why": f"it does not end within {render.SECONDS:g} seconds"}
+            ending = f"status {status}" if status >= 0 else f"signal {-status} ({signal.strsignal(-status)})"
+            return {"fault": "died", "why": f"the process that renders it was ended by {ending}"}
 
     def _started(self) -> subprocess.Popen[str]:
         # -P: no file beside the program, or in the working folder, stands in for one of Python's own.
@@ -231,8 +235,8 @@ class _Renderer:
             raise OutOfRoom(f"the process that renders chat templates does not start; try: {' '.join(command)}")
         return self.process
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self) -> int:
+        """End the process. Its exit status, which is its own where it had ended already."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()
@@ -241,6 +245,7 @@ class _Renderer:
                 if pipe is not None:
                     with suppress(OSError):  # what could not be sent any more
                         pipe.close()
+        return 0 if process is None else process.returncode
 
 
 _renderer = _Renderer()
