@@ -1,5 +1,6 @@
 import json
 import shutil
+import tempfile
 from contextlib import suppress
 
 import pytest
@@ -8,10 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
-from demur.errors import BadFile, BadSpec, InputError, UnknownName
+from demur.errors import BadFile, BadSpec, InputError, OutOfRoom, UnknownName
+from demur.models import files
 from demur.models import load as loading
 from demur.models.load import load
 from demur.models.wrap import from_parts
+from demur.saes.load import load_sae
 from demur.types import Decoding
 
 NEW = Decoding(max_new_tokens=6)
@@ -85,6 +88,49 @@ def test_a_model_in_another_dtype_cannot_be_wrapped(build):
     one = build("llama")
     with pytest.raises(BadSpec, match=r"float16 is not known; known: torch.float32, torch.bfloat16"):
         from_parts(one.plain.half(), one.loaded.tokenizer, "half")
+
+
+CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+@pytest.mark.parametrize("error", [CPU, MemoryError(), OSError(12, "Cannot allocate memory")])
+@pytest.mark.parametrize("where", ["reading", "moving"])
+def test_memory_that_runs_out_is_said_with_what_takes_less(saved, error, where, monkeypatch):
+    def fail(*given, **more):
+        raise error
+
+    if where == "reading":
+        monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", fail)
+    else:
+        monkeypatch.setattr(torch.nn.Module, "to", fail)
+    with pytest.raises(OutOfRoom, match=r"memory ran out while .* was loaded in fp32 on cpu; --dtype bf16 takes half"):
+        load(saved, "fp32", "cpu")
+    with pytest.raises(OutOfRoom, match=r"loaded in bf16 on cpu; choose another place with --device, .*--device-map"):
+        load(saved, "bf16", "cpu")
+
+
+def test_a_load_that_fails_leaves_no_folder_for_weights_on_disk(saved, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fail(*given, **more):
+        assert more["offload_folder"] and [*tmp_path.iterdir()]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(KeyboardInterrupt):
+        load(saved, "fp32", device_map="auto")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name/model", "~nobody-has-this-name/x.gguf"])
+def test_a_user_that_does_not_exist_is_a_place_that_is_not_there(name, saved):
+    for given in ({}, {"revision": "v1"}):
+        with pytest.raises(InputError, match="~nobody-has-this-name"):
+            load(name, "fp32", **given)
+    with pytest.raises(BadFile, match="cannot read the chat template ~nobody-has-this-name"):
+        load(saved, "fp32", chat_template=name)
+    with pytest.raises(BadFile, match="no folder ~nobody-has-this-name"):
+        load_sae(name)
 
 
 @pytest.mark.parametrize("name", ["smollm3", "./none", "/none/at/all", "a/b/c", ""])
@@ -195,8 +241,8 @@ def test_a_family_without_a_line_is_refused_with_where_to_add_it(folder):
 
 def test_the_bundled_names_load_from_their_folder_with_their_adapter(monkeypatch, saved):
     applied = []
-    monkeypatch.setattr(loading, "bundled_folder", lambda: saved)
-    monkeypatch.setattr(loading, "adapter_folder", lambda name: saved / name if name == "smollm2-refuser" else None)
+    monkeypatch.setattr(files, "bundled_folder", lambda: saved)
+    monkeypatch.setattr(files, "adapter_folder", lambda name: saved / name if name == "smollm2-refuser" else None)
     monkeypatch.setattr(loading, "apply_adapter", lambda model, folder: applied.append(folder))
     monkeypatch.setattr("demur.models.fingerprint.file_hash", lambda path: path.name + path.parent.name)
     base = load("smollm2", "fp32")

@@ -155,6 +155,7 @@ def pickled(folder):
         (lambda f: edit(f, peft_type="PREFIX_TUNING"), "an adapter of type 'PREFIX_TUNING' is not merged; known: LORA"),
         (lambda f: edit(f, megatron_config={"a": 1}), "megatron_config names a module to import"),
         (lambda f: edit(f, target_modules=["no_proj"]), "cannot merge the adapter"),
+        (lambda f: edit(f, target_modules="(q_proj"), "cannot merge the adapter"),
         (lambda f: (f / "adapter_config.json").write_text("[1"), "cannot be read"),
         (lambda f: (f / "adapter_config.json").write_text("[1]"), "cannot be read"),
         (lambda f: (f / "model.safetensors").write_bytes(b"x"), "holds a model and an adapter"),

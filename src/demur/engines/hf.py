@@ -35,6 +35,7 @@ from demur.models import load as models
 from demur.models.fingerprint import device_of
 from demur.models.fits import check_intervention, check_site
 from demur.models.load import LoadedModel
+from demur.models.memory import out_of_memory
 from demur.models.placement import DeviceMap
 from demur.models.tokens import marks
 from demur.models.wrap import from_parts
@@ -156,7 +157,7 @@ class HFEngine:
             try:
                 return decoded(self.model, rows, decoding, self.slots, progress)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self.slots == 1:
                     raise OutOfRoom("memory ran out with a single prompt in the batch; shorten it.") from error
@@ -307,8 +308,3 @@ def wrap(model: Any, tokenizer: Any, name: str = "", *, thinking: bool | None = 
     it was: its attention, its gradients, its `generate`.
     """
     return HFEngine(from_parts(model, tokenizer, name, thinking=thinking))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Torch has a class for it on GPUs; the CPU's allocator raises a plain RuntimeError."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)

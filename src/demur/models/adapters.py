@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from demur.errors import BadFile, MissingExtra
+from demur.errors import BadFile, DemurError, MissingExtra
+from demur.models.memory import out_of_memory
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -64,8 +65,10 @@ def merged(model: Any, folder: Path) -> Any:
                 f"{folder}: {name} {'is missing' if name in own else 'has no place'}; its base is another one."
             )
         return tuned.merge_and_unload(safe_merge=True)
-    except BadFile:
+    except DemurError:
         raise
-    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # peft's and safetensors' errors share no base class
+        if out_of_memory(error):
+            raise
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadFile(f"cannot merge the adapter {folder}: {line}. Check that it was made for this base.") from error

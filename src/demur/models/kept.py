@@ -24,7 +24,7 @@ UNLISTED = (MANIFEST, "README.md")
 
 def cache() -> Path:
     """demur's cache: `DEMUR_CACHE`, or ~/.cache/demur."""
-    return Path(os.environ.get("DEMUR_CACHE") or Path.home() / ".cache" / "demur").expanduser()
+    return Path(os.path.expanduser(os.environ.get("DEMUR_CACHE") or "~/.cache/demur"))
 
 
 def kept(name: str, make: Callable[[Path], None], room: int, what: str) -> Path:

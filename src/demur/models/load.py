@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +17,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from demur.errors import BadFile, BadSpec, DemurError, InputError, UnknownName
-from demur.models.adapters import CONFIG as ADAPTER
-from demur.models.adapters import WEIGHTS, base_of, merged
-from demur.models.bundled import BUNDLED, adapter_folder, apply_adapter, bundled_folder
+from demur.models.adapters import merged
+from demur.models.bundled import BUNDLED, apply_adapter
 from demur.models.families import Family, family_of, points_of, text_config
+from demur.models.files import Files, files_of, line_of
 from demur.models.fingerprint import DTYPES, of_folder, running
-from demur.models.gguf import gguf_folder
-from demur.models.named import NAMED, named_folder
+from demur.models.memory import memory_for, out_of_memory
+from demur.models.named import NAMED
 from demur.models.placement import DeviceMap, check_placement, delete_with, input_device, offload_folder
 from demur.models.quantised import check_runs, computed_in, method_of
 from demur.models.templates import ChatTemplate, template_of, template_text
@@ -150,73 +152,37 @@ def load(
     """
     own = None if chat_template is None else template_text(chat_template)
     name = os.fspath(name)
-    if not name.strip():
-        raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder, a .gguf file or a hub id.")
     asked, dtype = dtype, best_dtype() if dtype == "auto" else dtype
-    if dtype not in DTYPES:
-        raise BadSpec(f"dtype {dtype!r} is not known; known: auto, {', '.join(DTYPES)}.")
+    _check_asked(name, dtype, revision)
     check_placement(device, device_map)
     if device is None and device_map is None and torch.cuda.is_available():
         device = "cuda"
-    if revision is not None and (name in (*BUNDLED, *NAMED) or os.path.exists(os.path.expanduser(name))):
-        raise InputError(f"{name} is on this machine and has no revision {revision!r}; leave it out.")
-    if name in BUNDLED:
-        folder, ours, theirs = bundled_folder(), adapter_folder(name), None
-    else:
-        (folder, theirs), ours = _with_base(name, revision), None
     transformers_logging.disable_progress_bar()
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        family_of(config)
-        check_runs(folder, config, device_map)
-        if quantised := method_of(config) is not None:
-            if theirs is not None:
+    with memory_for(name, dtype, device):
+        files = files_of(name, revision)
+        with _readable(files.folder):
+            config = AutoConfig.from_pretrained(files.folder, local_files_only=True, trust_remote_code=False)
+            family_of(config)
+            check_runs(files.folder, config, device_map)
+            quantised = method_of(config) is not None
+            if quantised and files.theirs is not None:
                 raise BadSpec(
-                    f"{theirs} is an adapter on {folder}, which is quantised; name the model that was made of."
+                    f"{files.theirs} is an adapter on {files.folder}, which is quantised; name the model that was made "
+                    f"of."
                 )
-            device_map = {"": device or "cpu"} if device_map is None else device_map
-        words = theirs if theirs is not None and (theirs / "tokenizer_config.json").exists() else folder
-        tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True, trust_remote_code=False)
-        if own is not None:
-            tokenizer.chat_template = own
-        chat = template_of(tokenizer, name, thinking)
-        offload = offload_folder(device_map)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=DTYPES[dtype],
-            use_safetensors=True,
-            output_loading_info=True,
-            local_files_only=True,
-            device_map=device_map,
-            offload_folder=offload,
-            trust_remote_code=False,  # left out, transformers asks on the terminal, and a "yes" runs the folder's code
-        )
-        model, report = loaded
-    except DemurError:
-        raise
-    except Exception as error:  # transformers', tokenizers' and safetensors' errors share no base class
-        raise BadFile(f"cannot load a model from {folder}: {_line(error)}. Check the folder.") from error
-    if offload is not None:
-        delete_with(model, offload)
-    # transformers loads the text model of some checkpoints that also see, which is another family.
-    family = family_of(model.config)
-    _check_complete(folder, family, report)
-    check_vocabulary(tokenizer, chat, n_embeddings(model), name)
-    ends = ends_of(tokenizer, chat, model.generation_config)
-    if (ours or theirs) and any(value.is_meta for value in model.parameters()):
-        raise BadSpec(f"{name} is an adapter, merged where all weights are in memory; leave disk out of device_map.")
-    if ours is not None:
-        apply_adapter(model, ours)
-    if theirs is not None:
-        model = merged(model, theirs)
-    model.eval().requires_grad_(False)
-    if device is not None and not quantised:
-        model.to(device)
+            tokenizer = _tokenizer(files, own)
+            chat = template_of(tokenizer, name, thinking)
+        if quantised and device_map is None:
+            device_map = {"": device or "cpu"}
+        model, family = _model(files.folder, dtype, device_map)
+        check_vocabulary(tokenizer, chat, n_embeddings(model), name)
+        ends = ends_of(tokenizer, chat, model.generation_config)
+        model = _adapted(model, files, name).eval().requires_grad_(False)
+        if device is not None and not quantised:
+            model.to(device)
     if quantised:
         dtype = computed_in(model, asked)
-    # An adapter's config decides how far it is merged; of demur's own the manifest, checked as it was applied, fixes it.
-    added = [ours / WEIGHTS] if ours else [theirs / WEIGHTS, theirs / ADAPTER] if theirs else []
-    fingerprint = running(of_folder(folder, added, tokenizer, dtype), model, chat)
+    fingerprint = running(of_folder(files.folder, files.added, tokenizer, dtype), model, chat)
     return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
 
@@ -225,48 +191,74 @@ def n_embeddings(model: Any) -> int:
     return model.get_input_embeddings().weight.shape[0]
 
 
-def _with_base(name: str, revision: str | None) -> tuple[Path, Path | None]:
-    """The folder of a model, and of the adapter on it where `name` is one."""
-    folder = _folder(name, revision)
-    found = base_of(folder)
-    if found is None:
-        return folder, None
-    base, revision = found
+def _check_asked(name: str, dtype: str, revision: str | None) -> None:
+    """UnknownName, BadSpec or InputError for what cannot be loaded, whatever is there."""
+    if not name.strip():
+        raise UnknownName(f"the model name is empty; give {', '.join(BUNDLED)}, a folder, a .gguf file or a hub id.")
+    if dtype not in DTYPES:
+        raise BadSpec(f"dtype {dtype!r} is not known; known: auto, {', '.join(DTYPES)}.")
+    if revision is not None and (name in (*BUNDLED, *NAMED) or os.path.exists(os.path.expanduser(name))):
+        raise InputError(f"{name} is on this machine and has no revision {revision!r}; leave it out.")
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """BadFile for whatever a library raises of a folder's files, but for memory that runs out."""
     try:
-        under = bundled_folder() if base == "smollm2" else _folder(base, revision)
-    except UnknownName as error:
-        raise BadFile(f"{folder / ADAPTER} names a base that is not there: {error}") from error
-    if base_of(under) is not None:
-        raise BadFile(f"{folder / ADAPTER} names another adapter, {base!r}, as its base; merge that one first.")
-    return under, folder
+        yield
+    except DemurError:
+        raise
+    except Exception as error:  # transformers', tokenizers' and safetensors' errors share no base class
+        if out_of_memory(error):
+            raise
+        raise BadFile(f"cannot load a model from {folder}: {line_of(error)}. Check the folder.") from error
 
 
-def _folder(name: str, revision: str | None = None) -> Path:
-    if name in NAMED:
-        return named_folder(name)
-    path = Path(os.path.expanduser(name))
-    if path.suffix.lower() == ".gguf":
-        return gguf_folder(path)
-    if os.path.isdir(path):  # False for names that no file can have, where pathlib raises
-        if not any((path / file).exists() for file in ("config.json", ADAPTER)):
-            raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
-        return path
-    if path.is_absolute() or name.startswith(".") or name.count("/") != 1:
-        raise UnknownName(
-            f"no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, a .gguf "
-            f"file, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct."
-        )
-    from huggingface_hub import snapshot_download
+def _tokenizer(files: Files, template: str | None) -> Any:
+    """The model's tokenizer, or its adapter's where that has one; with a template in the place of its own."""
+    theirs = files.theirs
+    words = theirs if theirs is not None and (theirs / "tokenizer_config.json").exists() else files.folder
+    tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True, trust_remote_code=False)
+    if template is not None:
+        tokenizer.chat_template = template
+    return tokenizer
 
+
+def _model(folder: Path, dtype: str, device_map: DeviceMap | None) -> tuple[Any, Family]:
+    """transformers' model of a folder, placed by the map, with its family. BadFile unless all its weights are there."""
+    offload = offload_folder(device_map)
     try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub library's errors share no base class
-        at = "" if revision is None else f" at {revision!r}"
-        raise UnknownName(
-            f"cannot fetch {name!r}{at} from the Hugging Face hub ({_line(error)}); "
-            f"check the id and the network, or give a local folder."
-        ) from error
+        with _readable(folder):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                output_loading_info=True,
+                local_files_only=True,
+                device_map=device_map,
+                offload_folder=offload,
+                trust_remote_code=False,  # left out, transformers asks on the terminal, and a "yes" runs folder's code
+            )
+    except BaseException:
+        if offload is not None:
+            shutil.rmtree(offload, ignore_errors=True)
+        raise
+    model, report = loaded
+    if offload is not None:
+        delete_with(model, offload)
+    # transformers loads the text model of some checkpoints that also see, which is another family.
+    family = family_of(model.config)
+    _check_complete(folder, family, report)
+    return model, family
+
+
+def _adapted(model: Any, files: Files, name: str) -> Any:
+    """The model with its adapter merged. BadSpec where weights wait on disk."""
+    if files.added and any(value.is_meta for value in model.parameters()):
+        raise BadSpec(f"{name} is an adapter, merged where all weights are in memory; leave disk out of device_map.")
+    if files.ours is not None:
+        apply_adapter(model, files.ours)
+    return model if files.theirs is None else merged(model, files.theirs)
 
 
 def _check_complete(folder: Path, family: Family, report: Any) -> None:
@@ -278,8 +270,3 @@ def _check_complete(folder: Path, family: Family, report: Any) -> None:
                 f"{folder} {what} {min(keys)} and {len(keys) - 1} more weights; "
                 f"check num_hidden_layers in config.json, or fetch the model again."
             )
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:200]
