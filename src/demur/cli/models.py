@@ -19,6 +19,7 @@ def models(context: typer.Context) -> None:
     """List the models that load by name, and the families that load from a folder, a .gguf file or the hub."""
     if context.invoked_subcommand:
         return
+    from demur.models.bundled import INSTALL, bundled_here
     from demur.models.families import FAMILIES
     from demur.models.gguf_architectures import ARCHITECTURES
     from demur.models.kept import size
@@ -28,7 +29,7 @@ def models(context: typer.Context) -> None:
     table = Table("name", "what it is", "on this machine")
     for name, text in DESCRIPTIONS.items():
         if name not in NAMED:
-            there = "yes"
+            there = "yes" if bundled_here() else f"no ({INSTALL})"
         elif source := here(name):
             there = f"yes, from {source}"
         else:
@@ -37,7 +38,9 @@ def models(context: typer.Context) -> None:
     console.print(table)
     if not all(map(here, NAMED)):
         console.print("Fetch one with demur models pull NAME.")
-    console.print(f"Any Hugging Face chat model, by folder or hub id, of the families: {', '.join(FAMILIES)}.")
+    console.print(
+        f"Any Hugging Face chat model, by folder or hub id, and any PEFT adapter on one, of the families: {', '.join(FAMILIES)}."
+    )
     console.print(f"Any .gguf file of the architectures: {', '.join(ARCHITECTURES)}.")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from demur.directions.gguf_file import open_gguf
 from demur.errors import BadFile, MissingExtra, unknown
 from demur.models import gguf
-from demur.models.kept import MANIFEST, fault, kept, sha256, write_manifest
+from demur.models.kept import MANIFEST, cache, fault, kept, sha256, write_manifest
 
 BUNDLED = ("smollm2-refuser", "smollm2")
 """The names that `models.load` knows without a folder or a hub id."""
@@ -51,7 +51,18 @@ def bundled_folder(name: str = "smollm2") -> Path:
     OutOfRoom when the disk is full.
     """
     adapter_folder(name)
-    return kept(FOLDER, lambda folder: convert(gguf_file(), folder), 290_000_000, "the bundled model")
+    return kept(FOLDER, lambda folder: convert(gguf_file(), folder), lambda: 290_000_000, "the bundled model")
+
+
+def bundled_here() -> bool:
+    """Whether the bundled models can be loaded: converted already, or their weights are installed."""
+    if (cache() / "models" / FOLDER).is_dir():
+        return True
+    try:
+        importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def weights_sha256(model: nn.Module) -> str:

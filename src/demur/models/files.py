@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demur.errors import BadFile, UnknownName
@@ -11,6 +11,7 @@ from demur.models.adapters import CONFIG as ADAPTER
 from demur.models.adapters import WEIGHTS, base_of
 from demur.models.bundled import BUNDLED, adapter_folder, bundled_folder
 from demur.models.gguf import gguf_folder
+from demur.models.kept import cache
 from demur.models.named import NAMED, named_folder
 
 
@@ -19,6 +20,8 @@ class Files:
     """Where a model's files are."""
 
     folder: Path
+    checked: bool = False
+    """Whether the folder is of demur's cache, and was held against its manifest."""
     ours: Path | None = None
     """The folder of demur's own adapter on it."""
     theirs: Path | None = None
@@ -38,31 +41,34 @@ def files_of(name: str, revision: str | None) -> Files:
     Raises UnknownName, BadFile or OutOfRoom with the fix.
     """
     if name in BUNDLED:
-        return Files(bundled_folder(), ours=adapter_folder(name))
-    folder = _folder(name, revision)
+        return Files(bundled_folder(), True, ours=adapter_folder(name))
+    first = _folder(name, revision)
+    folder = first.folder
     found = base_of(folder)
     if found is None:
-        return Files(folder)
+        return first
     base, revision = found
     try:
-        under = bundled_folder() if base == "smollm2" else _folder(base, revision)
+        under = Files(bundled_folder(), True) if base == "smollm2" else _folder(base, revision)
     except UnknownName as error:
         raise BadFile(f"{folder / ADAPTER} names a base that is not there: {error}") from error
-    if base_of(under) is not None:
+    if base_of(under.folder) is not None:
         raise BadFile(f"{folder / ADAPTER} names another adapter, {base!r}, as its base; merge that one first.")
-    return Files(under, theirs=folder)
+    return replace(under, theirs=folder)
 
 
-def _folder(name: str, revision: str | None = None) -> Path:
+def _folder(name: str, revision: str | None = None) -> Files:
+    """Where a model, or an adapter, is."""
     if name in NAMED:
-        return named_folder(name)
+        folder = named_folder(name)
+        return Files(folder, folder.parent == cache() / "models")  # else: the hub's
     path = Path(os.path.expanduser(name))  # pathlib's own raises for a ~user that does not exist
     if path.suffix.lower() == ".gguf":
-        return gguf_folder(path)
+        return Files(gguf_folder(path), True)
     if os.path.isdir(path):  # False for names that no file can have, where pathlib raises
         if not any((path / file).exists() for file in ("config.json", ADAPTER)):
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
-        return path
+        return Files(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise UnknownName(
             f"no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, a .gguf "
@@ -72,7 +78,7 @@ def _folder(name: str, revision: str | None = None) -> Path:
 
     try:
         patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return Files(Path(snapshot_download(name, revision=revision, allow_patterns=patterns)))
     except Exception as error:  # the hub library's errors share no base class
         at = "" if revision is None else f" at {revision!r}"
         raise UnknownName(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
 from demur.errors import BadFile, BadSpec
+from demur.models.files import Files
+from demur.models.kept import listed, sha256
 from demur.models.templates import ChatTemplate
 from demur.types import EngineFingerprint
 
@@ -32,12 +35,10 @@ _BESIDE = {
 by themselves, for they may stand in either of two files."""
 
 
-def of_folder(folder: Path, merged: Sequence[Path], tokenizer: Any, dtype: str) -> EngineFingerprint:
-    """The fingerprint of a model folder's files. merged: those of an adapter that decide what it adds to the weights.
-
-    Raises BadFile without safetensors.
-    """
-    return _with(_files_hash(folder, merged), tokenizer, dtype)
+def of_folder(files: Files, tokenizer: Any, dtype: str) -> EngineFingerprint:
+    """The fingerprint of a model's files, with those that decide what an adapter adds. BadFile without safetensors."""
+    known = listed(files.folder) if files.checked else {}
+    return _with(_files_hash(files.folder, files.added, known), tokenizer, dtype)
 
 
 def of_model(model: Any, tokenizer: Any) -> EngineFingerprint:
@@ -52,12 +53,6 @@ def of_model(model: Any, tokenizer: Any) -> EngineFingerprint:
     if folder is not None and _holds(model, folder):
         return _with(_files_hash(folder), tokenizer, dtype)
     return _with(_content_hash(model), tokenizer, dtype)
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def running(fingerprint: EngineFingerprint, model: Any, template: ChatTemplate) -> EngineFingerprint:
@@ -119,11 +114,13 @@ def _words(tokenizer: Any) -> str:
     return backend.to_str() + beside
 
 
-def _files_hash(folder: Path, merged: Sequence[Path] = ()) -> str:
-    files = [*sorted(folder.glob("*.safetensors")), *merged]
-    if not files:
+def _files_hash(folder: Path, added: Sequence[Path] = (), known: Mapping[str, str] = MappingProxyType({})) -> str:
+    """known: the sha256 of those of the folder's files that need not be read again."""
+    files = sorted(folder.glob("*.safetensors"))
+    hashes = [known.get(file.name) or sha256(file) for file in files] + [sha256(file) for file in added]
+    if not hashes:
         raise BadFile(f"{folder} has no *.safetensors file; save the model with safe serialization.")
-    weights = hashlib.sha256("".join(file_hash(file) for file in files).encode())
+    weights = hashlib.sha256("".join(hashes).encode())
     for name in ("config.json", "generation_config.json"):  # the latter names the end tokens
         if (folder / name).exists():
             weights.update((folder / name).read_bytes())

@@ -44,7 +44,7 @@ def gguf_folder(path: str | Path) -> Path:
         convert(file, folder)
         write_manifest(folder, source=path.name, source_sha256=digest)
 
-    return kept(f"gguf-{digest[:16]}-v{VERSION}", make, room_for(file), f"the model of {path.name}")
+    return kept(f"gguf-{digest[:16]}-v{VERSION}", make, lambda: room_for(file), f"the model of {path.name}")
 
 
 def room_for(file: GGUFFile) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import tempfile
 from pathlib import Path
@@ -35,12 +34,7 @@ def write_tokenizer(file: GGUFFile, folder: Path, length: int) -> None:
         (Path(alone) / GGUF).symlink_to(file.path.absolute())
         tokenizer = _tokenizer(file, alone)
     tokenizer.model_max_length = length
-    try:
-        tokenizer.save_pretrained(folder)
-    except OSError:
-        raise
-    except Exception as error:  # what tokenizers raises for a disk that is full is no OSError
-        raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error)) from error
+    tokenizer.save_pretrained(folder)
     # transformers' classes add their own usual special tokens to a vocabulary that lacks them, beyond its embedding.
     path = folder / "tokenizer.json"
     stated = json.loads(path.read_text(encoding="utf-8"))

@@ -27,11 +27,12 @@ def cache() -> Path:
     return Path(os.path.expanduser(os.environ.get("DEMUR_CACHE") or "~/.cache/demur"))
 
 
-def kept(name: str, make: Callable[[Path], None], room: int, what: str) -> Path:
+def kept(name: str, make: Callable[[Path], None], room: Callable[[], int], what: str) -> Path:
     """The folder models/`name` of the cache; `make` fills a new one (and writes its manifest) where it is lacking.
 
     A folder that is not what its manifest says is made again, with a warning. One that a killed process left half done
-    is never taken, and removed. room: bytes it takes; OutOfRoom says them when the disk is full. what: the model.
+    is never taken, and removed. room: the bytes it takes, asked for when it is made; OutOfRoom says them when the disk
+    is full. what: the model. Raises whatever `make` does, and BadFile for a file that cannot be read or written.
     """
     folder = cache() / "models" / name
     if folder.is_dir() and not fault(folder):
@@ -42,9 +43,11 @@ def kept(name: str, make: Callable[[Path], None], room: int, what: str) -> Path:
             return _made(folder, make, room, what)
     except Exception as error:  # tokenizers and safetensors have errors of their own for a full disk
         if is_full(error):
-            raise _full(folder.parent, room, what) from error
+            raise _full(folder.parent, room(), what) from error
         if not isinstance(error, OSError):
             raise
+        if _elsewhere(error, folder.parent.absolute()):
+            raise BadFile(f"cannot read {error.filename}: {error.strerror}; check the file.") from error
         raise BadFile(
             f"cannot write {what} to {folder.parent}: {error.strerror or error}; "
             f"set DEMUR_CACHE to a folder that you may write"
@@ -77,10 +80,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def listed(folder: Path) -> Mapping[str, str]:
+    """What a folder's manifest lists: file -> sha256. It says what is there once `fault` found nothing wrong."""
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+
+
 def fault(folder: Path) -> str:
     """What is wrong with a folder against its manifest, naming the file; "" when nothing is."""
     try:
-        files: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files: Any = listed(folder)
         if not isinstance(files, Mapping) or not files:
             raise ValueError("it lists no files")
         for name, expected in files.items():
@@ -96,18 +104,26 @@ def fault(folder: Path) -> str:
     return f"{folder / unlisted[0]} is not in {MANIFEST}" if unlisted else ""
 
 
+def _elsewhere(error: OSError, folder: Path) -> bool:
+    """Whether an error names a file that is neither in a folder nor above it."""
+    if error.filename is None:
+        return False
+    place = Path(os.path.abspath(str(error.filename)))
+    return not place.is_relative_to(folder) and not folder.is_relative_to(place)
+
+
 def _full(folder: Path, room: int, what: str) -> OutOfRoom:
     return OutOfRoom(f"no room for {what} in {folder} ({size(room)}); free space, run again")
 
 
-def _made(folder: Path, make: Callable[[Path], None], room: int, what: str) -> Path:
+def _made(folder: Path, make: Callable[[Path], None], room: Callable[[], int], what: str) -> Path:
     """Make beside `folder`, then rename. The caller holds the lock."""
     for left in folder.parent.glob(f".{folder.name}-*"):  # one that was killed
         shutil.rmtree(left, ignore_errors=True)
     wrong = fault(folder) if folder.exists() else ""
     if folder.exists() and not wrong:
         return folder  # another process was first
-    check_room(folder.parent, room, what)
+    check_room(folder.parent, room(), what)
     if wrong:
         warnings.warn(f"{wrong}; {what} is converted again", RuntimeWarning, stacklevel=4)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -182,7 +182,7 @@ def load(
             model.to(device)
     if quantised:
         dtype = computed_in(model, asked)
-    fingerprint = running(of_folder(files.folder, files.added, tokenizer, dtype), model, chat)
+    fingerprint = running(of_folder(files, tokenizer, dtype), model, chat)
     return LoadedModel(name, model, tokenizer, family, fingerprint, chat, ends)
 
 

