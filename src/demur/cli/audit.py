@@ -20,7 +20,7 @@ VECTORS = "The vectors"
 
 @options.loads
 def audit(
-    models: Annotated[str, typer.Argument(metavar="MODEL", help="A name, a folder or a hub id; several with commas.")],
+    models: Annotated[str, typer.Argument(metavar="MODEL", help=f"{options.MODEL} Several with commas.")],
     vectors: Annotated[
         list[str],
         typer.Argument(

@@ -31,7 +31,7 @@ Out = Annotated[
 
 @options.loads
 def quickstart(
-    model: Annotated[str, typer.Option(help="A name, a folder or a hub id.")] = "smollm2-refuser",
+    model: Annotated[str, typer.Option(help=options.MODEL)] = "smollm2-refuser",
     out: Out = Path("runs/quickstart"),
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,

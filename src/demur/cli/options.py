@@ -22,6 +22,8 @@ OWN = "Your own prompts"
 SIZES = "How much of everything"
 SEARCH = "How the direction is searched for"
 LOADING = "How the model is loaded"
+MODEL = "A name, a folder, a .gguf file, an adapter's folder or a hub id."
+"""What a model is given as."""
 STEER = (
     "OP:FILE, OP:FILE:NUMBER or OP:FILE:NUMBERr, FILE being a direction or a vector in any format (.safetensors, "
     ".gguf, .svec, .pt) or a feature set (.json), r: in units of the stream's norm. add:FILE:0.3r adds it, ablate:FILE "
@@ -58,7 +60,7 @@ def direction_file(path: Path | None) -> Path | None:
     return path
 
 
-Model = Annotated[str, typer.Argument(help="A name (see `demur models`), a folder or a hub id.")]
+Model = Annotated[str, typer.Argument(help=f"{MODEL} Names: `demur models`.")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Length of an answer at most.")]
 Toward = Annotated[
     Path | None,

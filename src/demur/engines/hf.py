@@ -288,7 +288,7 @@ def load(
     thinking: bool | None = None,
     slots: int = 96,
 ) -> HFEngine:
-    """An engine for a bundled model's name, a folder, an adapter's folder or a hub id.
+    """An engine for a name from `demur models`, a folder, a .gguf file, a PEFT adapter's folder or a hub id.
 
     Raises as `demur.models.load.load`.
 
