@@ -160,7 +160,7 @@ def test_a_hub_id_is_fetched_without_code_or_pickles(monkeypatch, saved):
 
     asked = []
 
-    def fetch(name, revision, allow_patterns):
+    def fetch(name, revision, allow_patterns, **more):
         asked.append((name, revision, allow_patterns))
         return str(saved)
 

