@@ -97,7 +97,7 @@ def test_a_hub_model_is_known_by_its_snapshot_on_this_machine(folder, monkeypatc
 
     asked = []
 
-    def snapshot(name, revision=None, local_files_only=False):
+    def snapshot(name, revision=None, local_files_only=False, **given):
         asked.append((name, revision, local_files_only))
         return str(folder("llama"))
 
