@@ -14,7 +14,7 @@ from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
 from demur.engines import hf, mock
 from demur.experiments import audit_measure, baseline, proof
-from demur.models import named
+from demur.models import pulling
 from demur.prompts.builtin import builtin, builtin_items
 from demur.prompts.sets import PromptSets
 from demur.saes import bundled, save_sae
@@ -56,7 +56,7 @@ def world(saes, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "builtin_items", lambda use: builtin_items(use)[: 2 * MOST])
     monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
     monkeypatch.setattr(hf, "HFEngine", engine_of)
-    monkeypatch.setattr(named, "pull", lambda name, *_: tmp_path)
+    monkeypatch.setattr(pulling, "pull", lambda name, *_: tmp_path)
     monkeypatch.setattr(
         "transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: build("llama", **TINY).plain
     )

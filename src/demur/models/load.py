@@ -148,7 +148,8 @@ def load(
     transformers takes it ("auto", or module path -> device or "disk"). revision: a hub id's branch, tag or commit.
     chat_template: a file (or a text) that stands in for the tokenizer's own. thinking: on or off, where the template
     has a switch for it. Remote code is never run. Raises UnknownName, BadFile, BadSpec or InputError with the fix,
-    before weights are read where it can be told, as for a quantised model whose kernels do not run here.
+    before weights are read where it can be told, as for a quantised model whose kernels do not run here; OutOfRoom
+    where disk or memory run out.
     """
     own = None if chat_template is None else template_text(chat_template)
     name = os.fspath(name)
