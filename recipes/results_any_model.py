@@ -30,7 +30,7 @@ from demur.interventions import ablate
 from demur.models.named import here
 from demur.prompts.sets import builtin_sets
 from demur.types import Decoding, Direction, Figure, Table
-from recipes.parts import Part, run_parts, tests_run
+from recipes.parts import Part, run_parts
 from recipes.results_quickstart import say
 from recipes.targets import Target
 
@@ -41,8 +41,6 @@ RANDOMS = 5
 """Random directions that are ablated on harmful requests."""
 READ = 20
 """Answers of each arm and set that are written down to be read."""
-LOADING = ("tests/models", "tests/contracts")
-"""Where the tests of loading are."""
 
 
 def aligned(out: Path, quick: bool) -> Part:
@@ -152,16 +150,15 @@ print(json.dumps({"import_seconds": imported - began, "load_seconds": loaded - i
 
 
 def loading(out: Path, quick: bool) -> Part:
-    """5: seconds and memory of loading, each model in a process of its own; and the tests of families, GGUF storage
-    types, adapters and devices."""
+    """5: seconds and memory of loading, each model in a process of its own. That tokens are those of transformers'
+    `generate`, for families, GGUF storage types, adapters and devices, is held by tests/models and tests/contracts."""
     figures = []
     for model in (ORGANISM, SMALL) if quick else (ORGANISM, SMALL, LARGE):
         done = subprocess.run([sys.executable, "-c", LOAD, model], capture_output=True, text=True, check=True)
         said = json.loads(done.stdout.splitlines()[-1])
         print(f"# {model}: {said.pop('text')!r}", flush=True)
         figures += [_number("load", model, metric, value, 1, "loads") for metric, value in said.items()]
-    figures += tests_run("tests", "loading", LOADING if not quick else LOADING[:1])
-    return figures, [Target("5a", "loading tests", "tests", "loading", "failed", "<=", 0)]
+    return figures, []
 
 
 def missing(part: str) -> str:
