@@ -324,4 +324,7 @@ def test_a_model_loads_with_a_template_of_ones_own(tiny, tmp_path):
     off = load(folder, "fp32", chat_template=SWITCHED, thinking=False)
     assert off.chat.render([USER]) == whole.chat.render([USER]) + "<think>\n\n</think>"
     assert off.fingerprint.template != whole.fingerprint.template
+    path.write_text("{% for m in messages %}", encoding="utf-8")
+    with pytest.raises(BadFile, match=r"the chat template .*mine\.jinja fails"):
+        load(folder, "fp32", chat_template=path)
     assert off.fingerprint.weights == whole.fingerprint.weights

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from demur.errors import BadSpec, MissingExtra
+from demur.errors import BadSpec, InputError, MissingExtra
 from demur.runs.export import export_run, flat_rows
 from demur.runs.journal import Journal
 
@@ -117,6 +117,14 @@ def test_numbers_of_a_users_columns_stay_numbers_in_parquet(own, tmp_path):
     table = parquet.read_table(export_run(own, run_of(own), tmp_path / "run.parquet"))
     assert table.schema.field("difficulty").type == "int64"
     assert table.to_pylist() == flat_rows(own, run_of(own))
+
+
+def test_a_run_without_answers_is_not_exported_as_an_empty_table(tmp_path):
+    with Journal(tmp_path / "j.sqlite") as journal:
+        run = journal.start_run({"kind": "begun"}, "begun")
+        with pytest.raises(InputError, match="has no answers to export yet"):
+            export_run(journal, run, tmp_path / "a.csv")
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_csv_needs_no_extra_and_escapes_what_is_no_unicode(journal, tmp_path, monkeypatch):

@@ -71,9 +71,10 @@ def _folder(name: str, revision: str | None = None) -> Files:
             raise BadFile(f"{path} has no config.json; give a folder written by save_pretrained.")
         return Files(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        placed = "no folder there, and " if path.is_absolute() or name.startswith((".", "~")) else ""
         raise UnknownName(
-            f"no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, a .gguf "
-            f"file, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct."
+            f"{placed}no model named {name!r}; known: {', '.join((*BUNDLED, *NAMED))}, a folder with config.json, "
+            f"a .gguf file, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct."
         )
     try:
         return Files(snapshot(name, revision))

@@ -172,7 +172,8 @@ def load(
                     f"of."
                 )
             tokenizer = _tokenizer(files, own)
-            chat = template_of(tokenizer, name, thinking)
+            given = "" if own is None or own == chat_template else f"the chat template {os.fspath(chat_template or '')}"
+            chat = template_of(tokenizer, name, thinking, given)
         if quantised and device_map is None:
             device_map = {"": device or "cpu"}
         model, family = _model(files.folder, dtype, device_map)

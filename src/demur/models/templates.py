@@ -110,12 +110,12 @@ class TemplateFault(InputError):
         self.kind = kind
 
 
-def template_of(tokenizer: Any, name: str, thinking: bool | None = None) -> ChatTemplate:
+def template_of(tokenizer: Any, name: str, thinking: bool | None = None, label: str = "") -> ChatTemplate:
     """The chat template of a tokenizer, tried on a conversation.
 
     thinking: turns the model's thinking on or off where the template has a switch for it; None leaves the template its
-    default. Raises BadFile for a template that is missing, fails, or does not show what the user says; InputError
-    where it has no such switch.
+    default. label: what errors call it; left out, the chat template of `name`. Raises BadFile for a template that is
+    missing, fails, or does not show what the user says; InputError where it has no such switch.
     """
     source = tokenizer.chat_template
     if isinstance(source, Mapping):
@@ -127,7 +127,7 @@ def template_of(tokenizer: Any, name: str, thinking: bool | None = None) -> Chat
         )
     special = tokenizer.special_tokens_map.items()
     values = {key: [*map(str, value)] if isinstance(value, list | tuple) else str(value) for key, value in special}
-    template = _tried(ChatTemplate(source, f"the chat template of {name}", values))
+    template = _tried(ChatTemplate(source, label or f"the chat template of {name}", values))
     return template if thinking is None else _switched(template, thinking)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from demur.errors import BadSpec, MissingExtra
+from demur.errors import BadSpec, InputError, MissingExtra
 from demur.runs.journal import Journal
 from demur.runs.writing import atomic, write_text
 
@@ -84,10 +84,15 @@ def check_format(path: str | Path) -> None:
 
 
 def export_run(journal: Journal, run: str, path: str | Path) -> Path:
-    """Write the run's table to `path`, by its ending: .csv, .json, .jsonl, or .parquet (extra `parquet`)."""
+    """Write the run's table to `path`, by its ending: .csv, .json, .jsonl, or .parquet (extra `parquet`).
+
+    Raises InputError for a run without answers: places are listed when it has finished a part.
+    """
     path = Path(path)
     check_format(path)
     rows = flat_rows(journal, run)
+    if not rows:
+        raise InputError(f"run {run[:12]} has no answers to export yet; run its command again, and it goes on.")
     ending = path.suffix.lower()
     if ending == ".parquet":
         return _write_parquet(rows, path)
