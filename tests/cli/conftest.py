@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from demur.types import Direction, Site, Verdict
 
 WIDTH = 32
 
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as under nohup: what tests start would ignore it too
 
 PHASE = re.compile(r"(?P<name>.+?) \.\.\.( \d+)*( \d+/\d+ \(\d+ s\))?")
 """A line of progress, where stderr is no terminal."""
