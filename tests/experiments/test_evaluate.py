@@ -8,8 +8,8 @@ from tests.planted import Planted
 from demur.analysis.tables import find
 from demur.directions.artifact import save_direction
 from demur.errors import InputError, UnknownName
-from demur.experiments.evaluate import EvaluateConfig, evaluate
-from demur.interventions import add
+from demur.experiments.evaluate import EvaluateConfig, evaluate, planned
+from demur.interventions import ablate, add
 from demur.prompts.builtin import builtin
 from demur.prompts.load import load
 from demur.runs import Journal, digest, read_results
@@ -293,3 +293,11 @@ def test_prompts_that_the_model_has_no_room_for_are_left_out(build, tmp_path, fa
     assert [row.generation.conversation.prompt.id for row in done.table["unsteered", "direct"]] == [
         row.id for row in rows if row.id not in left
     ]
+
+
+@pytest.mark.parametrize("steered", [False, True])
+def test_what_is_planned_is_what_is_generated(steered, tmp_path):
+    engine, config = Planted(), EvaluateConfig(attacks=("persona",), limit=4)
+    steer = ablate(engine.direction) if steered else None
+    done = evaluate(engine, "harmful", steer, config, tmp_path)
+    assert planned(4, config, steered) == done.generated

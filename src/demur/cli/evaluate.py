@@ -60,10 +60,11 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
         tuple(asked["attacks"]), asked["use"], asked["limit"], asked["max_new_tokens"], by, asked
     )
     # What cannot be read is found before a model is loaded.
-    check_groups(load(asked["prompts"], config.use, config.limit), by)
+    prompts = load(asked["prompts"], config.use, config.limit)
+    check_groups(prompts, by)
     if asked["steer"]:
         parse_steer(asked["steer"])
-    with progress(journaled(out)) as update:
+    with progress(journaled(out), job.planned(len(prompts), config, bool(asked["steer"]))) as update:
         engine = opened(asked["model"], options.Loading.of(asked), update)
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
         result = job.evaluate(engine, asked["prompts"], steer, config, out, update)

@@ -78,8 +78,8 @@ class _Shown:
 
 
 def _timed(shown: _Shown, answers: int) -> Update:
-    """The display's update, which says once how long the answers take: twice as long as generating them, for judging
-    and scoring take about as long again."""
+    """The display's update, which says once how long the answers take at least: judging and scoring them takes as long
+    as generating them does, and longer where the vocabulary is large."""
     began: dict[str, float] = {}
     said = False
 
@@ -91,7 +91,7 @@ def _timed(shown: _Shown, answers: int) -> Update:
         if not said and done and phase in GENERATING and now - start > MEASURED:
             said = True
             takes = about(2 * answers / done * (now - start))
-            shown.note(f"{done} answers took {now - start:.0f} s, so all of it takes {takes}")
+            shown.note(f"{done} answers took {now - start:.0f} s, so all of it takes {takes} or more")
 
     return update
 

@@ -16,6 +16,7 @@ from demur.attacks import Attack, get
 from demur.engines.base import Engine, WhiteBoxEngine
 from demur.errors import InputError, check_sizes
 from demur.evaluation.evaluator import Arm, Progress, silent
+from demur.evaluation.judging import calibration_talks
 from demur.experiments.run import Setup, examples, open_run
 from demur.interventions import parse_steer
 from demur.interventions.expression import Steer
@@ -116,6 +117,12 @@ def evaluate(
             },
         )
     return EvaluateResult(**shared, table=table)
+
+
+def planned(n: int, config: EvaluateConfig, steered: bool) -> int:
+    """How many answers an evaluation of n prompts generates at most, with the calibrated judge."""
+    attacks = len({"direct", *config.attacks})
+    return len(calibration_talks()) + n * attacks * (2 if steered else 1)
 
 
 def _rows(prompts: str | os.PathLike[str] | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:

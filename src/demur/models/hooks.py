@@ -5,7 +5,7 @@ Everything is undone when the context ends, whatever happened inside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -218,3 +218,14 @@ def entered(module: nn.Module, told: Callable[[tuple[Any, ...], dict[str, Any]],
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def between(modules: Sequence[nn.Module], before: Callable[..., Any], after: Callable[..., Any]) -> Iterator[None]:
+    """`before` changes what each module's forward gets (module, args, kwargs), `after` what it gives (module, args,
+    output)."""
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(after).remove)
+        yield

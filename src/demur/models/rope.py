@@ -8,13 +8,14 @@ also one over its beginning, is told so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from demur.models.hooks import between
 from demur.models.load import LoadedModel
 
 
@@ -62,9 +63,5 @@ def stretched(body: nn.Module, switch: int) -> Iterator[None]:
     def back(_: nn.Module, __: Any, output: Any) -> tuple[Tensor, ...]:
         return tuple(part[:, :-1] for part in output)
 
-    with ExitStack() as stack:
-        for module in body.modules():
-            if hasattr(module, "rope_type"):
-                stack.callback(module.register_forward_pre_hook(further, with_kwargs=True).remove)
-                stack.callback(module.register_forward_hook(back).remove)
+    with between([module for module in body.modules() if hasattr(module, "rope_type")], further, back):
         yield
