@@ -160,7 +160,7 @@ def test_a_model_that_is_warned_of_says_so_in_a_line_without_the_place_in_the_co
     done = subprocess.run([sys.executable, "-m", "demur", *map(str, asked)], capture_output=True, text=True, env=env)
     first, warning, second = done.stderr.splitlines()
     assert first == f"loading {model} ..." and second.startswith(f"loading {model} ... 1/1 (")
-    assert warning.startswith("warning: the chat template of") and ".py" not in warning
+    assert warning.startswith(f"warning: the chat template {template}") and ".py" not in warning
 
 
 @pytest.mark.parametrize("command", [["models"], ["--help"], ["doctor"]])

@@ -149,7 +149,7 @@ def pickled(folder):
         (lambda f: edit(f, base_model_name_or_path=...), "names no base; set `base_model_name_or_path`"),
         (
             lambda f: edit(f, base_model_name_or_path="./gone"),
-            r"names a base that is not there: no model named '\./gone'",
+            r"names a base that is not there: no folder there, and no model named '\./gone'",
         ),
         (lambda f: edit(f, base_model_name_or_path=str(f)), "names another adapter, .* merge that one first"),
         (lambda f: edit(f, peft_type="PREFIX_TUNING"), "an adapter of type 'PREFIX_TUNING' is not merged; known: LORA"),
