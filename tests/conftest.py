@@ -16,6 +16,21 @@ from demur.types import Conversation, Decoding, Message, Prompt, Site
 torch.set_num_threads(1)
 """Tiny products gain nothing from threads, and lose much when the machine is busy."""
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache_of_the_module(tmp_path_factory):
+    """No test reads or writes the user's cache, nor another module's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEMUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_the_test(_cache_of_the_module, tmp_path_factory, monkeypatch):
+    """Nor another test's; a module's own fixtures share one."""
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

@@ -142,7 +142,7 @@ class Lengths(OutcomeJudge):
 
 @pytest.fixture
 def quick_judge(monkeypatch):
-    """Evaluations judge by length: fitting the real judge takes 348 answers."""
+    """Evaluations judge by length: fitting the real judge takes many answers."""
     monkeypatch.setattr("demur.evaluation.judging.calibrated_judge", lambda *_: Lengths())
 
 

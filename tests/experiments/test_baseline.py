@@ -360,7 +360,7 @@ def test_where_no_attack_leaves_it_able_to_answer_the_rest_is_measured_and_said(
 def test_what_is_planned_is_what_is_generated_with_the_null_arm_of_bf16_or_hardly_more(run):
     _, whole, done = run
     null = sum(len(done.table["unsteered", name]) for name in ("harmful", "attacked"))
-    assert whole.answered + null <= planned(CONFIG) <= 1.02 * (whole.answered + null)
+    assert whole.answered + null <= planned(Planted(), CONFIG) <= 1.02 * (whole.answered + null)
 
 
 def test_doses_are_tried_from_where_refusal_begins(judge, decoding):

@@ -8,6 +8,7 @@ from tests.planted import Planted
 from demur.analysis.tables import find
 from demur.directions.artifact import save_direction
 from demur.errors import InputError, UnknownName
+from demur.evaluation.calibration import calibration_talks
 from demur.experiments.evaluate import EvaluateConfig, evaluate, planned
 from demur.interventions import ablate, add
 from demur.prompts.builtin import builtin
@@ -39,7 +40,7 @@ def test_every_attack_and_arm_has_its_figures(run):
 
 def test_generated_counts_every_answer_the_judges_too(run):
     _, engine, done = run
-    assert done.generated == engine.answered == 2 * 3 * 6 + 348
+    assert done.generated == engine.answered == 2 * 3 * 6 + len(calibration_talks())
 
 
 def test_the_results_say_what_was_run(run):
@@ -148,7 +149,7 @@ def test_the_results_of_another_evaluation_are_not_replaced(tmp_path):
 def test_attacks_and_steering_may_be_added_and_cost_only_their_own_answers(tmp_path):
     engine = Planted()
     first = evaluate(engine, PROMPTS[:3], None, PLAIN, tmp_path)
-    assert first.generated == 348 + 3
+    assert first.generated == len(calibration_talks()) + 3
     more = replace(PLAIN, attacks=("persona",))
     assert evaluate(engine, PROMPTS[:3], None, more, tmp_path).generated == 3
     assert evaluate(engine, PROMPTS[:3], STEER, more, tmp_path).generated == 6
@@ -299,5 +300,8 @@ def test_prompts_that_the_model_has_no_room_for_are_left_out(build, tmp_path, fa
 def test_what_is_planned_is_what_is_generated(steered, tmp_path):
     engine, config = Planted(), EvaluateConfig(attacks=("persona",), limit=4)
     steer = ablate(engine.direction) if steered else None
-    done = evaluate(engine, "harmful", steer, config, tmp_path)
-    assert planned(4, config, steered) == done.generated
+    first = planned(engine, 4, config, steered)
+    done = evaluate(engine, "harmful", steer, config, tmp_path / "first")
+    assert first == done.generated
+    again = evaluate(engine, "harmful", steer, config, tmp_path / "second")
+    assert planned(engine, 4, config, steered) == again.generated == first - len(calibration_talks())

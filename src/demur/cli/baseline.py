@@ -155,7 +155,7 @@ def baseline(
 def _run(engine: HFEngine, config: BaselineConfig, out: Path, prompts: PromptSets | None, verbose: bool) -> None:
     from demur.experiments import baseline as job
 
-    with progress(journaled(out), job.planned(config, prompts)) as update:
+    with progress(journaled(out), job.planned(engine, config, prompts)) as update:
         result = job.baseline(engine, config, out, prompts, update)
     print_result(result, verbose)
     if result.chosen.fit is not None:

@@ -64,8 +64,9 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
     check_groups(prompts, by)
     if asked["steer"]:
         parse_steer(asked["steer"])
-    with progress(journaled(out), job.planned(len(prompts), config, bool(asked["steer"]))) as update:
+    with progress(journaled(out)) as update:
         engine = opened(asked["model"], options.Loading.of(asked), update)
+    with progress(journaled(out), job.planned(engine, len(prompts), config, bool(asked["steer"]))) as update:
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
         result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
     print_result(result, verbose)

@@ -21,6 +21,7 @@ from demur.errors import BadFile, BadSpec
 from demur.runs.writing import atomic
 
 KINDS = {
+    "demur.calibration": "a model's answers that the judge is calibrated on",
     "demur.direction": "a direction",
     "demur.fit": "a fit that a run keeps for its own reruns, and finds again by the same --out",
     "demur.record": "figures that a run keeps for its own reruns",
@@ -29,6 +30,7 @@ KINDS = {
 MAKERS = {
     "direction": "`demur direction fit` writes one",
     "vector": "`demur vector fit` writes one, and `demur vector convert` makes one of a plain .pt",
+    "calibration": "whatever judges makes it again",
     "cached result": "a run with the same --out makes it again",
 }
 """What is wanted -> what makes one."""

@@ -18,11 +18,11 @@ from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.tables import accuracy_figures, table_figures
 from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
-from demur.engines.base import WhiteBoxEngine, white_box
+from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.errors import InputError, NoAttack, NoDirection, NoRefusal, check_sizes
+from demur.evaluation.calibration import to_calibrate
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.evaluation.held_out import held_out_sets
-from demur.evaluation.judging import calibration_talks
 from demur.experiments.baseline_report import Chosen, cautions, primary_record, record, summarise
 from demur.experiments.run import Setup, examples, open_run
 from demur.fitting.attack_ranking import QUICK_FAMILIES, TAKEN, families_to_try, rank_attacks
@@ -152,7 +152,7 @@ def baseline(
     return BaselineResult(**shared, chosen=chosen, table=table, endpoints=ends)
 
 
-def planned(config: BaselineConfig, prompts: PromptSets | None = None) -> int:
+def planned(engine: Engine, config: BaselineConfig, prompts: PromptSets | None = None) -> int:
     """How many answers a baseline generates at most, without a journal, with the calibrated judge and all it looks for
     found: calibration, openings of refusals, attack families, doses, and every arm on the held-out sets."""
     prompts = prompts or builtin_sets()
@@ -170,7 +170,7 @@ def planned(config: BaselineConfig, prompts: PromptSets | None = None) -> int:
     controls = config.randoms * harmful + (config.randoms - 1) * attacked
     null = harmful + attacked
     fitting = size("harmful", "fit", search.n) + size("plain", "fit", search.n)
-    return len(calibration_talks()) + fitting + chosen_on + arms + controls + null
+    return to_calibrate(engine, config.new_tokens) + fitting + chosen_on + arms + controls + null
 
 
 def _written(chosen: Chosen, arms: Sequence[Arm], out: Path) -> list[str]:

@@ -15,8 +15,8 @@ from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
 from demur.engines.base import Engine, WhiteBoxEngine
 from demur.errors import InputError, check_sizes
+from demur.evaluation.calibration import to_calibrate
 from demur.evaluation.evaluator import Arm, Progress, silent
-from demur.evaluation.judging import calibration_talks
 from demur.experiments.run import Setup, examples, open_run
 from demur.interventions import parse_steer
 from demur.interventions.expression import Steer
@@ -119,10 +119,10 @@ def evaluate(
     return EvaluateResult(**shared, table=table)
 
 
-def planned(n: int, config: EvaluateConfig, steered: bool) -> int:
+def planned(engine: Engine, n: int, config: EvaluateConfig, steered: bool) -> int:
     """How many answers an evaluation of n prompts generates at most, with the calibrated judge."""
     attacks = len({"direct", *config.attacks})
-    return len(calibration_talks()) + n * attacks * (2 if steered else 1)
+    return to_calibrate(engine, config.new_tokens) + n * attacks * (2 if steered else 1)
 
 
 def _rows(prompts: str | os.PathLike[str] | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
