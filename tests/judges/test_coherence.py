@@ -63,14 +63,15 @@ def test_a_fitted_band_calls_at_most_one_in_fifty_of_its_own_answers_incoherent_
 def test_both_sides_and_loops_and_nothing_are_incoherent() -> None:
     assert judge(TEXT, [-2.0] * 20, BAND) == ""
     assert judge(TEXT, [-6.0] * 20, BAND) == "high perplexity"
-    assert judge(TEXT, [-0.1] * 20, BAND) == "low perplexity"
+    assert judge("A loaf of bread, a loaf of cake, a loaf of bread", [-0.1] * 20, BAND) == "low perplexity"
     assert judge("so so so so so so so", [-2.0] * 20, BAND) == "repeats"
     assert judge("  \n", [], BAND) == "empty"
 
 
-def test_a_canned_refusal_may_be_as_likely_as_it_likes_but_not_unlikely() -> None:
-    assert judge("I can't help with that.", [-0.01] * 9, BAND, refused=True) == ""
-    assert judge("I can't help with that.", [-8.0] * 9, BAND, refused=True) == "high perplexity"
+@pytest.mark.parametrize("text", ["I can't help with that.", "The capital of Peru is Lima."])
+def test_a_canned_refusal_or_a_fact_may_be_as_likely_as_it_likes_but_not_unlikely(text: str) -> None:
+    assert judge(text, [-0.01] * 9, BAND) == ""
+    assert judge(text, [-8.0] * 9, BAND) == "high perplexity"
 
 
 def test_short_answers_are_coherent() -> None:

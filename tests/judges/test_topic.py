@@ -7,8 +7,8 @@ from tests.judges.scorer import WordScorer, answer, prompts
 
 from demur.errors import InputError
 from demur.judges.coherence import plain_request
-from demur.judges.topic import OTHERS, WORDS, head, other_requests, ranks
-from demur.types import Conversation, Prompt
+from demur.judges.topic import OTHERS, WORDS, Place, Shortcuts, head, other_requests, places, stems
+from demur.types import Conversation, Generation, Prompt
 
 POOL = prompts()
 
@@ -51,20 +51,31 @@ def test_a_small_pool_is_an_error_that_says_so() -> None:
         other_requests(POOL[0], POOL[:10])
 
 
-def test_an_answer_to_another_request_does_not_rank_first() -> None:
+def placed(scorer: WordScorer, *said: Generation) -> list[Place]:
+    own = [row.logprobs for row in scorer.logprobs([(plain_request(g), g.text) for g in said])]
+    return places(scorer, said, own, POOL)
+
+
+def test_words_are_compared_by_their_beginnings_without_those_that_say_nothing() -> None:
+    assert stems("How do I mend the gutters?") == {"mend", "gutte"}
+    assert stems("A GUTTER is mended") & stems("How do I mend the gutters?") == {"gutte"}
+
+
+def test_an_answer_in_the_words_of_its_own_request_is_about_it_and_costs_nothing() -> None:
     scorer = WordScorer()
-    about_it = answer(POOL[3], "The breadful is a thing that people like.")
+    gutters = Prompt("gutters", "How do I mend gutters?", "test")
+    assert placed(scorer, answer(gutters, "A gutter wants a ladder.")) == [Place(True, "shares gutte")]
+    assert scorer.pairs == 1
+
+
+def test_an_answer_to_another_request_is_behind_it() -> None:
     other = other_requests(POOL[3], POOL)[4]
     about_other = answer(POOL[3], f"The {other.text.split()[-1].strip('?')} is a thing that people like.")
-    own = [row.logprobs for row in scorer.logprobs([(plain_request(g), g.text) for g in (about_it, about_other)])]
-    assert ranks(scorer, [about_it, about_other], own, POOL) == [1, 2]
+    assert placed(WordScorer(), about_other) == [Place(False, f"behind {other.id}")]
 
 
 def test_a_tie_is_won_by_the_own_request() -> None:
-    scorer = WordScorer()
-    vague = answer(POOL[0], "Nothing much comes up here.")
-    own = [row.logprobs for row in scorer.logprobs([(plain_request(vague), vague.text)])]
-    assert ranks(scorer, [vague], own, POOL) == [1]
+    assert placed(WordScorer(), answer(POOL[0], "Nothing much comes up.")) == [Place(True, "ahead of 19 others")]
 
 
 class RandomScorer(WordScorer):
@@ -72,25 +83,30 @@ class RandomScorer(WordScorer):
 
     def _one(self, conversation: Conversation, word: str) -> float:
         asked = conversation.messages[-1].content or ""
-        own = word.split("-")[0] in asked
+        own = word.split("-")[0] in NUMBERS[asked]
         return -random.Random(f"{asked} {word}").expovariate(1.5 if own else 0.5)
 
 
-def thing(prompt: Prompt) -> str:
-    return prompt.text.split()[-1].strip("?")
+NUMBERS = {p.text: f"no{i}" for i, p in enumerate(POOL)}
 
 
-def test_leaving_hopeless_requests_early_changes_no_rank_and_scores_fewer_words() -> None:
+def test_clear_cases_are_those_of_the_whole_comparison_and_fewer_words_are_scored() -> None:
     scorer = RandomScorer()
-    said = [answer(p, " ".join(f"{thing(p)}-{i}-{word}" for word in "abcdefghijklmnopqr"[: 3 + n])) for i in range(3)
-            for n, p in enumerate(POOL[:14])]  # fmt: skip
+    said = [answer(p, " ".join(f"no{n}-{i}{word}" for word in "abcdefghijklmnopqr"[: 3 + n % 14])) for i in range(3)
+            for n, p in enumerate(POOL)]  # fmt: skip
     own = [row.logprobs for row in scorer.logprobs([(plain_request(g), g.text) for g in said])]
-    whole = []
+    leads = []
     for g, mine in zip(said, own, strict=True):
         rivals = [(plain_request(g, other), head(g.text)) for other in other_requests(g.conversation.prompt, POOL)]
         rows = [row.logprobs for row in scorer.logprobs(rivals)]
-        whole.append(1 + sum(sum(row) > sum(mine[: len(row)]) + 1e-9 for row in rows))
+        leads.append([sum(mine[: len(row)]) - sum(row) for row in rows])
     scorer.words = 0
-    assert ranks(scorer, said, own, POOL) == whole
-    assert len(set(whole)) > 3
-    assert scorer.words < OTHERS * sum(len(head(g.text).split()) for g in said)
+    found, cuts = places(scorer, said, own, POOL), Shortcuts()
+    for place, lead in zip(found, leads, strict=True):
+        assert place.first == (min(lead) >= 0 or min(lead[: cuts.first]) > cuts.clear)
+    assert {place.why.split()[0] for place in found} == {"behind", "ahead"}
+    assert {"ahead of 19 others"} < {place.why for place in found if place.first}
+    assert scorer.words < 0.7 * OTHERS * sum(len(head(g.text).split()) for g in said)
+    whole = places(scorer, said, own, POOL, None)
+    assert [place.first for place in whole] == [min(lead) >= 0 for lead in leads]
+    assert {place.why.split()[0] for place in whole} == {"behind", "ahead"}

@@ -1,7 +1,7 @@
 """Is an answer coherent? Repetition, and perplexity under the unsteered model, against a fitted band.
 
 The band is the 1st to 99th percentile of unsteered validation answers (protocol: Outcomes). It has two sides:
-babble has a high perplexity, loops have a low one.
+babble has a high perplexity, loops have a low one. The lower side counts only for a text that repeats something.
 
 Perplexity is that of the answer after its own direct request. The same log-probabilities also give the own
 request's likelihood for `topic.py`, so one pass serves both. The first 4 tokens are left out where more than 8
@@ -132,22 +132,22 @@ def repeats(text: str, band: CoherenceBand) -> bool:
     return repetition(text) > band.max_repetition
 
 
-def perplexity_fault(logprobs: Sequence[float], band: CoherenceBand, refused: bool = False) -> str:
+def perplexity_fault(logprobs: Sequence[float], band: CoherenceBand, repeated: float) -> str:
     """ "low perplexity", "high perplexity", or "" when the answer lies in the band or is too short to tell.
 
-    A refusal is only held to the upper side: a canned one is the likeliest text a chat model has, and a
-    refusal that loops is caught by `repeats`.
+    repeated: the text's `repetition`. Without any the lower side does not count: it is there for loops, and facts and
+    canned refusals are the likeliest texts that a chat model has.
     """
     if len(logprobs) < FEWEST:
         return ""
     perplexity = math.exp(mean_nll(logprobs))
     if perplexity > band.high:
         return "high perplexity"
-    return "low perplexity" if perplexity < band.low and not refused else ""
+    return "low perplexity" if perplexity < band.low and repeated else ""
 
 
-def judge(text: str, logprobs: Sequence[float], band: CoherenceBand, refused: bool = False) -> str:
+def judge(text: str, logprobs: Sequence[float], band: CoherenceBand) -> str:
     """What makes an answer incoherent ("empty", "repeats", "high perplexity", "low perplexity"), or ""."""
     if not text.strip():
         return "empty"
-    return "repeats" if repeats(text, band) else perplexity_fault(logprobs, band, refused)
+    return "repeats" if repeats(text, band) else perplexity_fault(logprobs, band, repetition(text))
