@@ -6,7 +6,7 @@ SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demu
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
-.PHONY: quickstart test check bench organism results-quickstart sae results-features results-audit results-any-model results-reliability clean
+.PHONY: quickstart test check bench organism results-quickstart sae results-features results-audit results-any-model results-reliability results-judge clean
 
 quickstart: $(RUN_STAMP)
 	$(BIN)/demur quickstart --out runs/quickstart
@@ -45,6 +45,10 @@ results-any-model: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b
 	$(BIN)/demur models pull qwen2.5-coder-1.5b
 	$(BIN)/python -m recipes.results_any_model $(if $(QUICK),--quick) --out runs/results-any-model
+
+results-judge: $(STAMP)
+	$(BIN)/demur models pull qwen2.5-coder-0.5b
+	$(BIN)/python -m recipes.results_judge $(if $(QUICK),--quick) --out runs/results-judge
 
 results-reliability: $(STAMP)
 	$(BIN)/python -m recipes.reliability $(if $(QUICK),--quick) --out runs/results-reliability

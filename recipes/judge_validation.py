@@ -37,7 +37,11 @@ from demur.stats import clustered_share, wilson
 from demur.types import OUTCOMES, Conversation, Decoding, Figure, Generation, Judged
 
 MODEL = "smollm2-refuser"
-LABELS = Path(__file__).with_name("judge_labels.jsonl")
+LABELS = {
+    MODEL: Path(__file__).with_name("judge_labels.jsonl"),
+    "qwen2.5-coder-0.5b": Path(__file__).with_name("judge_labels_qwen.jsonl"),
+}
+"""Model -> its answers, with the outcomes that two readers gave who knew neither arm nor verdict."""
 
 
 def conditions(evaluator: Evaluator) -> tuple[list[Arm], dict[str, list[Conversation]]]:
@@ -92,7 +96,7 @@ def join(out: Path) -> None:
     if wrong := (key.keys() ^ given.keys()) | (key.keys() ^ second.keys()):
         raise BadFile(f"{out}: ids {sorted(wrong)[:5]} are not in all three files; label every answer once.")
     rows = [{**row, "label": given[i], "second": second[i]} for i, row in key.items()]
-    LABELS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    LABELS[MODEL].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def lengths(out: Path, short: int = 24, long: int = 128) -> None:
@@ -117,24 +121,25 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def read_labels() -> list[tuple[dict[str, Any], Generation]]:
+def read_labels(path: Path) -> list[tuple[dict[str, Any], Generation]]:
     """The labelled answers: the file's rows (label, second, new_tokens, ...) and the generation of each."""
-    if not LABELS.exists():
-        raise BadFile(f"no labels at {LABELS.name}; run the sample step, read the answers and write them there.")
+    if not path.exists():
+        raise BadFile(f"no labels at {path.name}; run the sample step, read the answers and write them there.")
     return [
         (row, Generation("", conversation_from_json(row["conversation"]), row["answer"], (), 0, "length", row["arm"]))
-        for row in _lines(LABELS)
+        for row in _lines(path)
     ]
 
 
-def label_figures(engine: HFEngine) -> list[Figure]:
+def label_figures(engine: HFEngine, path: Path, model: str) -> list[Figure]:
     """How far the judge and the labels agree, over all arms and by arm.
 
     judge_agreement_X: share of answers on which both say X or both do not; judge_precision_X: of the answers that
     the judge calls X, those that the reader does; judge_recall_X: the reverse. Unsteered answers to bare harmless
     requests are left out: the judge's coherence band was calibrated on such.
     """
-    kept = [(row, generation) for row, generation in read_labels() if not in_band(generation)]
+    kept = [(row, generation) for row, generation in read_labels(path) if not in_band(generation)]
+    place = f"blind labels, {model}"
     judge = calibrated_judge(engine, Decoding(max(row["new_tokens"] for row, _ in kept)))
     given = [verdict.outcome for verdict in judge.judge([generation for _, generation in kept])]
     labels = [row["label"] for row, _ in kept]
@@ -147,7 +152,7 @@ def label_figures(engine: HFEngine) -> list[Figure]:
         def share(metric: str, hits: list[tuple[int, bool]], arm: str = arm) -> None:
             if hits:
                 value, low, high = clustered_share([hit for _, hit in hits], [requests[i] for i, _ in hits])
-                figures.append(Figure(arm, "", "blind labels", metric, value, len(hits), "answers", low, high, "rules"))
+                figures.append(Figure(arm, "", place, metric, value, len(hits), "answers", low, high, "rules"))
 
         for outcome in ("refused", "complied"):
             share(f"judge_agreement_{outcome}", [(i, (given[i] == outcome) == (labels[i] == outcome)) for i in rows])
@@ -186,7 +191,7 @@ def main() -> None:
     elif options.step == "lengths":
         lengths(options.out)
     else:
-        for figure in label_figures(HFEngine(MODEL)):
+        for figure in label_figures(HFEngine(MODEL), LABELS[MODEL], MODEL):
             print(f"# {figure.arm}, {figure.metric}: {in_words(figure)}")
 
 
