@@ -73,7 +73,7 @@ def other_requests(prompt: Prompt, pool: Sequence[Prompt], n: int = OTHERS) -> l
 class Shortcuts:
     """When an answer is a clear case."""
 
-    shared: int = 1
+    shared: int = 2
     """Stems of its own request among its first words, beyond those of any other request, that make it on topic."""
     first: int = 6
     """Requests that it is compared with otherwise, before any more."""
