@@ -63,8 +63,8 @@ def test_words_are_compared_by_their_beginnings_without_those_that_say_nothing()
 
 def test_an_answer_in_the_words_of_its_own_request_is_about_it_and_costs_nothing() -> None:
     scorer = WordScorer()
-    gutters = Prompt("gutters", "Who is mending gutters?", "test")
-    assert placed(scorer, answer(gutters, "A gutter is mended.")) == [Place(True, "shares gutte, mende")]
+    gutters = Prompt("gutters", "Who paints gutters?", "test")
+    assert placed(scorer, answer(gutters, "A gutter is painted.")) == [Place(True, "shares gutte, paint")]
     assert scorer.pairs == 1
 
 
