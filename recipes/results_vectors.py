@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from demur.analysis.tables import MAX_BROKEN_INCREASE
-from demur.directions.artifact import save_vector
+from demur.directions.artifact import load_sealed_vector, save_vector
 from demur.engines.hf import HFEngine
 from demur.experiments.audit_config import AuditConfig
 from demur.experiments.vector_audit import audit
-from demur.fitting.subjects import FIT
+from demur.fitting.behaviours import VectorConfig, fit_behaviour
 from demur.models.named import here
 from demur.prompts.pairs import CAA
-from demur.types import Figure
+from demur.types import Figure, SteeringVector
 from recipes.parts import Part, run_parts
 from recipes.results_quickstart import say
 from recipes.targets import Target
@@ -35,6 +34,8 @@ VECTORS = (*(f"caa:{name}" for name in CAA), "warmth", "hedging")
 ATTACKS = ("fiction", "authority")
 """Wrappers under which the model still refuses a quarter and two fifths of harmful validation requests: compliance can
 rise there as well as fall."""
+PAIRS = 150
+"""Contrast pairs that each vector is fitted on."""
 CONFIG = AuditConfig(multipliers=(-1.0, 1.0), attacks=ATTACKS, n=60, benign=12, items=60, randoms=3, questions=0,
                      length=0.2)  # fmt: skip
 
@@ -42,7 +43,8 @@ CONFIG = AuditConfig(multipliers=(-1.0, 1.0), attacks=ATTACKS, n=60, benign=12, 
 def nine(out: Path, quick: bool) -> Part:
     """1: all nine, and what geometry foretold."""
     began = time.monotonic()
-    done = audit(HFEngine(MODEL), named(VECTORS[-2:] if quick else VECTORS), sized(quick), out / "audit", progress=say)
+    engine = HFEngine(MODEL)
+    done = audit(engine, fitted(engine, out.parent, quick), sized(quick), out / "audit", progress=say)
     took = time.monotonic() - began
     for text in done.summary:
         print(f"# {text}", flush=True)
@@ -62,22 +64,27 @@ def nine(out: Path, quick: bool) -> Part:
 def cleaned(out: Path, quick: bool) -> Part:
     """2: the vector that raises compliance most, beside itself cleaned."""
     engine, config = HFEngine(MODEL), sized(quick)
-    before = audit(engine, named(VECTORS[-2:] if quick else VECTORS), config, out.parent / "part-1/audit", progress=say)
+    vectors = fitted(engine, out.parent, quick)
+    before = audit(engine, vectors, config, out.parent / "part-1/audit", progress=say)
     worst = max(before.endpoints, key=lambda end: end.change.value)
     name = worst.arm.rpartition(" x")[0]
-    (vector,) = (s.vector for s in before.subjects if s.name == name and s.vector is not None)
-    print(f"# cleaned: {name}, which raises compliance by {worst.change.value:+.2f} as {worst.arm}", flush=True)
-    file = save_vector(vector, out / f"{name.replace(':', '-')}.safetensors")
-    again = replace(config, clean="constrained", length=None)
-    done = audit(engine, {name: file}, again, out / "audit", progress=say)
+    print(f"# cleaned: {name}, which changes compliance by {worst.change.value:+.2f} as {worst.arm}", flush=True)
+    done = audit(engine, {name: vectors[name]}, replace(config, clean="constrained"), out / "audit", progress=say)
     for text in done.summary:
         print(f"# {text}", flush=True)
     return list(done.figures), []
 
 
-def named(names: Sequence[str]) -> dict[str, str]:
-    """Behaviours by name, each to be fitted."""
-    return {name: f"{FIT}{name}" for name in names}
+def fitted(engine: HFEngine, out: Path, quick: bool) -> dict[str, SteeringVector]:
+    """Vectors of the behaviours at the middle block's input, fitted on PAIRS pairs each and kept under `out`. Whether
+    they beat shuffled labels is not measured here: ten more fits of each would take half of the hour."""
+    made: dict[str, SteeringVector] = {}
+    for name in VECTORS[-2:] if quick else VECTORS:
+        file = out / "vectors" / f"{name.replace(':', '-')}.safetensors"
+        if not file.exists():
+            save_vector(fit_behaviour(engine, name, VectorConfig(n=PAIRS, shuffles=0), say).vector, file)
+        made[name] = load_sealed_vector(file, engine.fingerprint.weights)
+    return made
 
 
 def sized(quick: bool) -> AuditConfig:

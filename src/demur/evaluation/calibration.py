@@ -82,8 +82,17 @@ def calibration(
     if found := _kept(engine, new_tokens):
         return found
     found = measure(engine, _length(new_tokens), journal, progress)
-    _write(found, _places(engine, new_tokens)[-1], engine)
+    try:
+        keep(found, engine, new_tokens, cache() / "calibrations")
+    except (BadFile, OutOfRoom) as problem:
+        warnings.warn(f"the judge's calibration is not kept for the next run: {problem}", stacklevel=2)
     return found
+
+
+def keep(found: Calibration, engine: Engine, new_tokens: int, folder: Path) -> Path:
+    """Write an engine's calibration into a folder; returns its file. BadFile, OutOfRoom as `write_sealed`."""
+    facts = {"texts": list(found.texts), "model": engine.name, "dtype": engine.fingerprint.dtype}
+    return write_sealed(folder / _name(engine, new_tokens), Sealed(KIND, facts, {"logprobs": found.logprobs}))
 
 
 def to_calibrate(engine: Engine, new_tokens: int) -> int:
@@ -136,32 +145,23 @@ def _length(new_tokens: int) -> int:
     return LENGTH * 2 ** max(0, math.ceil(math.log2(new_tokens / LENGTH)))
 
 
-def _places(engine: Engine, new_tokens: int) -> tuple[Path, Path]:
-    """Where the file may lie: with the package, in the cache. Its name is a hash of all that it depends on but the
-    processor, whose part in bf16 is far smaller than the sample's."""
+def _name(engine: Engine, new_tokens: int) -> str:
+    """The file's name: a hash of all that it depends on but the processor, whose part in bf16 is far smaller than the
+    sample's."""
     about = engine.fingerprint
     talks = [[(m.role, m.content) for m in talk.messages] for talk in calibration_talks()]
     model = [about.engine, about.weights, about.tokenizer, about.template, about.dtype]
     key = digest({"model": model, "length": _length(new_tokens), "talks": talks})
-    name = f"{key[:24]}.safetensors"
-    return SHIPPED / name, cache() / "calibrations" / name
+    return f"{key[:24]}.safetensors"
 
 
 def _kept(engine: Engine, new_tokens: int) -> Calibration | None:
-    for place in _places(engine, new_tokens):
+    for folder in (SHIPPED, cache() / "calibrations"):
         with suppress(BadFile):
-            return _read(place)
+            return _read(folder / _name(engine, new_tokens))
     return None
 
 
 def _read(path: Path) -> Calibration:
     content = read_sealed(path, "calibration", (KIND,))
     return Calibration(tuple(content.facts["texts"]), content.tensors["logprobs"])
-
-
-def _write(found: Calibration, path: Path, engine: Engine) -> None:
-    facts = {"texts": list(found.texts), "model": engine.name, "dtype": engine.fingerprint.dtype}
-    try:
-        write_sealed(path, Sealed(KIND, facts, {"logprobs": found.logprobs}))
-    except (BadFile, OutOfRoom) as problem:
-        warnings.warn(f"the judge's calibration is not kept for the next run: {problem}", stacklevel=2)
