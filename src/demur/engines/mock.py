@@ -15,8 +15,9 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import torch
@@ -38,6 +39,7 @@ TOO_FAR = 6.0
 REFUSAL = "I'm sorry, but I can't help with that."
 
 
+@cache
 def token(word: str) -> int:
     """The token id of a word: the same in every run."""
     return 1 + zlib.crc32(word.encode("utf-8", "backslashreplace")) % (VOCAB - 1)
@@ -55,6 +57,25 @@ def _jitter(*parts: object) -> float:
 def _check_work(conversations: Sequence[Conversation], sites: Sequence[Site], what: str) -> None:
     if not conversations or not sites:
         raise InputError(f"{what} need conversations and sites; there are {len(conversations)} and {len(sites)}.")
+
+
+@dataclass(frozen=True)
+class _At:
+    """What becomes of the stream at a site during one pass."""
+
+    edits: Mapping[Site, Callable[[Tensor], Tensor]]
+    fixed: Mapping[Site, Tensor]
+    sites: Sequence[Site]
+    leaves: bool
+    kept: dict[Site, Tensor]
+    """The stream at `sites`, filled as they are passed."""
+
+    def __call__(self, site: Site, x: Tensor) -> Tensor:
+        x = self.edits[site](x) if site in self.edits else x
+        x = self.fixed[site] + (x - x.detach()) if site in self.fixed else x
+        if site in self.sites:
+            self.kept[site] = x = x.detach().requires_grad_() if self.leaves and not x.requires_grad else x
+        return x
 
 
 class MockEngine:
@@ -126,14 +147,7 @@ class MockEngine:
         x = (self.embedding[ids] + lean * self.direction.vector)[None]
         edits = compile_batch([steer], Context(torch.arange(len(ids))[None], torch.tensor([[row.prompt_length]])), x)
         kept: dict[Site, Tensor] = {}
-
-        def at(site: Site, x: Tensor) -> Tensor:
-            x = edits[site](x) if site in edits else x
-            x = fixed[site] + (x - x.detach()) if site in fixed else x
-            if site in sites:
-                kept[site] = x = x.detach().requires_grad_() if leaves and not x.requires_grad else x
-            return x
-
+        at = _At(edits, fixed, sites, leaves, kept)
         try:
             for layer in range(self.n_layers):
                 x = at(Site(layer, "pre"), x)
