@@ -3,24 +3,34 @@ BIN := .venv/bin
 # CPU wheels of torch come from the pinned version; the bundled weights bring no dependencies of their own.
 # Rooms whose signatures carry shapes; the tests run with them checked.
 SHAPED := demur.activations,demur.directions,demur.saes,demur.interventions,demur.models,demur.engines,demur.sae_training,demur.features,demur.evaluation,demur.fitting,demur.experiments
+CHECKED := --jaxtyping-packages=$(SHAPED),tests.checked.check
+# Tests run in so many processes, one thread each; neighbours in the order of the tests share what is built once.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+SPREAD := -n $(WORKERS) --dist worksteal
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
-.PHONY: quickstart test check bench organism results-quickstart sae results-features results-audit results-any-model results-reliability results-judge clean
+.PHONY: quickstart test check types unchecked bench organism results-quickstart sae results-features results-audit results-any-model results-reliability results-judge results-vectors clean
 
 quickstart: $(RUN_STAMP)
 	$(BIN)/demur quickstart --out runs/quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SPREAD)
 
 check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m unchecked
-	$(BIN)/python -m pytest --jaxtyping-packages=$(SHAPED),beartype.beartype
+	$(MAKE) -j 2 types unchecked
+	$(PYTEST) $(SPREAD) $(CHECKED)
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+unchecked: $(STAMP)
+	$(PYTEST) -m unchecked
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.engine --out benchmarks
@@ -49,6 +59,10 @@ results-any-model: $(STAMP)
 results-judge: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b
 	$(BIN)/python -m recipes.results_judge $(if $(QUICK),--quick) --out runs/results-judge
+
+results-vectors: $(STAMP)
+	$(BIN)/demur models pull qwen2.5-coder-0.5b
+	$(BIN)/python -m recipes.results_vectors $(if $(QUICK),--quick) --out runs/results-vectors
 
 results-reliability: $(STAMP)
 	$(BIN)/python -m recipes.reliability $(if $(QUICK),--quick) --out runs/results-reliability

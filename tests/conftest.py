@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import tests.checked  # noqa: F401  `make check` names it to jaxtyping, which looks it up before it is asked
 import torch
 
 from demur.engines.hf import HFEngine
