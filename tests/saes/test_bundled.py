@@ -49,9 +49,9 @@ def asked(name, n):
 @pytest.mark.real
 def test_their_refusal_latents_lower_the_refusal_score_when_they_are_suppressed(engine):
     saes = saes_for(engine)
-    found = contrast(engine, asked("harmful", 24), asked("plain", 24), saes).feature_set(10)
-    rare = contrast(engine, asked("plain", 24), asked("borderline", 24), saes).feature_set(10)
-    down, other = refusal_score_drop(engine, builtin_sets(), saes, 0.0, 24)([found, rare])
+    found = contrast(engine, asked("harmful", 12), asked("plain", 12), saes).feature_set(10)
+    rare = contrast(engine, asked("plain", 12), asked("borderline", 12), saes).feature_set(10)
+    down, other = refusal_score_drop(engine, builtin_sets(), saes, 0.0, 12)([found, rare])
     assert down > 1.0
     assert down > other + 1.0
 
@@ -59,6 +59,6 @@ def test_their_refusal_latents_lower_the_refusal_score_when_they_are_suppressed(
 @pytest.mark.real
 def test_finding_on_fitting_prompts_is_the_same_every_time(engine):
     saes = saes_for(engine)
-    once, again = (find_features(engine, saes, "contrast", FindConfig(k=5, n=12)) for _ in range(2))
+    once, again = (find_features(engine, saes, "contrast", FindConfig(k=5, n=6)) for _ in range(2))
     assert once.features == again.features
     assert {f.site for f in once.features} <= set(saes)
