@@ -267,7 +267,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer. `text` leaves out the prefill and special tokens."""
+    """One answer. `text` leaves out the prefill, special tokens and reasoning."""
 
     key: str
     """Hash of everything that decides it (protocol: Numerics and keys); "" when not journalled."""
@@ -279,6 +279,9 @@ class Generation:
     prompt_tokens: int
     finish: Literal["end", "length", "stop"]
     arm: str = "unsteered"
+    reasoning: str = ""
+    """What the model wrote in a reasoning block (`engines/reasoning.py`); with no text behind it the block never
+    closed."""
 
 
 @dataclass(frozen=True)

@@ -56,3 +56,33 @@ def test_an_empty_turn_is_kept_as_three_dots(tiny, monkeypatch):
     monkeypatch.setattr(type(engine), "_text", lambda self, answer: "  ")
     (answer,) = engine.generate([Request(script("Hi", "go on"))], NEW)
     assert answer.conversation.messages[1] == Message("assistant", "...")
+
+
+def test_reasoning_is_kept_apart_from_the_answer_and_left_out_of_played_turns(tiny, monkeypatch):
+    engine = tiny("llama").engine
+    texts = iter(["<think>a</think> b", "<think>c\n</think>\n\nd"])
+    said = {}
+
+    def decode(tokens, **_):
+        return said.setdefault(tuple(tokens), next(texts)) if tuple(tokens) in answers else ""
+
+    answers = set()
+    run = type(engine)._run
+
+    def seen(self, *args):
+        found = run(self, *args)
+        answers.update(tuple(self._spoken(answer)) for answer in found)
+        return found
+
+    monkeypatch.setattr(type(engine), "_run", seen)
+    monkeypatch.setattr(engine.model.tokenizer, "decode", decode)
+    (answer,) = engine.generate([Request(script("Hi", "go on"))], NEW)
+    assert answer.conversation.messages[1] == Message("assistant", "b")
+    assert (answer.reasoning, answer.text) == ("c", "d")
+
+
+def test_a_block_that_the_prompt_opened_and_nothing_closed_leaves_no_answer(tiny, monkeypatch):
+    engine = tiny("llama").engine
+    monkeypatch.setattr(engine.model.tokenizer, "decode", lambda tokens, **_: "<think>\n" if len(tokens) > 6 else "hm")
+    (answer,) = engine.generate([Request(script("How do I bake a large loaf of bread at home?"))], NEW)
+    assert (answer.reasoning, answer.text) == ("hm", "")

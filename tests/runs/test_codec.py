@@ -33,6 +33,7 @@ generations = st.builds(
     st.integers(0, 5000),
     st.sampled_from(["end", "length", "stop"]),
     words,
+    words,
 )
 values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words
 details = st.dictionaries(words, st.recursive(values, lambda part: st.lists(part, max_size=3)), max_size=3)
@@ -46,6 +47,13 @@ def through_json(value):
 @given(generations)
 def test_a_generation_comes_back_as_it_was(generation):
     assert codec.generation_from_json(through_json(codec.generation_to_json(generation))) == generation
+
+
+def test_a_generation_of_an_older_journal_has_no_reasoning():
+    asked = Conversation(Prompt("1", "t", "x"), (Message("user", "t"),))
+    stored = through_json(codec.generation_to_json(Generation("k", asked, "text", (1,), 3, "end")))
+    del stored["reasoning"]
+    assert codec.generation_from_json(stored).reasoning == ""
 
 
 @given(verdicts)

@@ -38,6 +38,12 @@ def test_there_is_a_line_for_each_generation_and_judge(journal):
     assert rows[4]["answer"] is None, "its generation was never stored"
 
 
+def test_the_reasoning_stands_beside_the_answer(journal):
+    rows = flat_rows(journal, run_of(journal))
+    assert rows[0]["reasoning"] == "" and rows[4]["reasoning"] is None
+    assert list(rows[0]).index("reasoning") + 1 == list(rows[0]).index("answer")
+
+
 def test_a_changed_judge_has_a_row_a_version(journal, answers, make_verdict):
     old, new = make_verdict(answers[0], "rules"), make_verdict(answers[0], "rules")
     versions = {"a": replace(old, detail={"version": "a"}), "b": replace(new, detail={"version": "b"})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from demur.engines import collect, passages
 from demur.engines.base import Metric, Pairs, Request, Row, Scored, Steering, Streams
 from demur.engines.chat import Said, chat
 from demur.engines.decode import Answer, Progress, decoded
+from demur.engines.reasoning import Split, is_open, split
 from demur.engines.rows import (
     answer_tokens,
     check_length,
@@ -40,6 +42,9 @@ from demur.models.placement import DeviceMap
 from demur.models.tokens import marks
 from demur.models.wrap import from_parts
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Site
+
+OPENING = 16
+"""Last tokens of a prompt in which a chat template may have opened a reasoning block."""
 
 
 class HFEngine:
@@ -118,16 +123,20 @@ class HFEngine:
             if not turns:
                 break
             rows = [self._row(requests[i], until=turn) for i, turn in turns.items()]
-            for (i, turn), answer in zip(turns.items(), self._run(rows, decoding, None), strict=True):
-                played = filled(requests[i].conversation, turn, self._text(answer).strip() or "...")
+            answers = self._run(rows, decoding, None)
+            for (i, turn), row, answer in zip(turns.items(), rows, answers, strict=True):
+                said = self._said(row, answer)
+                played = filled(requests[i].conversation, turn, said.answer.strip() or "...")
                 requests[i] = replace(requests[i], conversation=played)
         rows = [self._row(request) for request in requests]
         answers = self._run(rows, decoding, progress)
         self.answered += len(answers)
         return [
-            Generation("", r.conversation, self._text(a), tuple(a.tokens), row.prompt_length, a.finish, r.arm)  # pyright: ignore[reportArgumentType]
+            Generation("", r.conversation, said.answer, tuple(a.tokens), row.prompt_length, a.finish, r.arm,  # pyright: ignore[reportArgumentType]
+                       said.reasoning)
             for r, row, a in zip(requests, rows, answers, strict=True)
-        ]
+            for said in [self._said(row, a)]
+        ]  # fmt: skip
 
     def chat(
         self,
@@ -163,12 +172,25 @@ class HFEngine:
                     raise OutOfRoom("memory ran out with a single prompt in the batch; shorten it.") from error
                 self.slots = max(1, self.slots // 2)  # from here on: in bf16 the fingerprint says so
 
-    def _text(self, answer: Answer) -> str:
+    def _said(self, row: Row, answer: Answer) -> Split:
+        """The answer's text, with its reasoning apart. An answer without reasoning keeps its white space."""
         words = self.model.tokenizer
-        marked = answer.finish == "end" and marks(
-            words, answer.tokens[-1]
-        )  # a token of a turn's end need be no special
-        return words.decode(answer.tokens[:-1] if marked else answer.tokens, skip_special_tokens=True)
+        tokens = self._spoken(answer)
+        # Tags may be special tokens, so they are looked for before those are taken out.
+        raw = words.decode(tokens)
+        whole = split(raw, opened=is_open(words.decode(row.tokens[-OPENING:])))
+        if whole.answer == raw:
+            return Split("", self._text(answer))
+        special = re.compile("|".join(map(re.escape, words.all_special_tokens)) or "(?!)")
+        return Split(special.sub("", whole.reasoning).strip(), special.sub("", whole.answer).strip(), whole.closed)
+
+    def _text(self, answer: Answer) -> str:
+        return self.model.tokenizer.decode(self._spoken(answer), skip_special_tokens=True)
+
+    def _spoken(self, answer: Answer) -> list[int]:
+        """The answer's tokens without that of the turn's end, which need be no special one."""
+        ended = answer.finish == "end" and marks(self.model.tokenizer, answer.tokens[-1])
+        return answer.tokens[:-1] if ended else answer.tokens
 
     @torch.inference_mode()
     def logprobs(self, pairs: Pairs, intervention: Steering = None) -> list[Scored]:

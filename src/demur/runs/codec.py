@@ -59,11 +59,12 @@ def generation_to_json(generation: Generation) -> dict[str, Any]:
         "prompt_tokens": generation.prompt_tokens,
         "finish": generation.finish,
         "arm": generation.arm,
+        "reasoning": generation.reasoning,
     }
 
 
 def generation_from_json(data: Mapping[str, Any]) -> Generation:
-    """The inverse of `generation_to_json`."""
+    """The inverse of `generation_to_json`; an older one has no reasoning."""
     rest = {
         **data,
         "conversation": conversation_from_json(data["conversation"]),

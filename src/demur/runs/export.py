@@ -15,7 +15,19 @@ from demur.runs.writing import atomic, write_text
 
 COLUMNS = (
     *("run", "arm", "set", "position", "prompt", "kind", "category", "topic", "text", "attack", "messages"),
-    *("prefill", "answer", "finish", "prompt_tokens", "new_tokens", "key", "judge", "version", "outcome", "detail"),
+    *(
+        "prefill",
+        "reasoning",
+        "answer",
+        "finish",
+        "prompt_tokens",
+        "new_tokens",
+        "key",
+        "judge",
+        "version",
+        "outcome",
+        "detail",
+    ),
 )
 """Those of every export; behind them stand the columns of the user's own prompt files."""
 OWN = "own_"
@@ -50,6 +62,7 @@ def flat_rows(journal: Journal, run: str) -> list[dict[str, Any]]:
             "attack": row.attack,
             "messages": json.dumps([[message.role, message.content] for message in messages]),
             "prefill": answer.conversation.prefill if answer else None,
+            "reasoning": answer.reasoning if answer else None,
             "answer": answer.text if answer else None,
             "finish": answer.finish if answer else None,
             "prompt_tokens": answer.prompt_tokens if answer else None,
