@@ -171,7 +171,7 @@ def test_the_rules_have_a_finite_answer_on_long_loops() -> None:
 @given(st.text())
 def test_any_text_gets_a_kind_and_a_span_from_it(text: str) -> None:
     found = refusal(text)
-    assert found.kind in ("refused", "partial", "none")
+    assert found.kind in ("refused", "partial", "none", "undecided")
     assert found.span in text
     assert (found.rule == "") == (found.kind == "none")
 
