@@ -8,6 +8,8 @@ CHECKED := --jaxtyping-packages=$(SHAPED),tests.checked.check
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SPREAD := -n $(WORKERS) --dist worksteal
+# Of recipes: QUICK=1 for a few minutes of each, KEEP=1 to copy what was measured to results/.
+OPTIONS = $(if $(QUICK),--quick) $(if $(KEEP),--keep)
 STAMP := .venv/.installed-dev
 RUN_STAMP := .venv/.installed
 
@@ -40,21 +42,21 @@ organism: $(STAMP)
 	$(BIN)/python -m recipes.organism
 
 results-quickstart: $(STAMP)
-	$(BIN)/python -m recipes.results_quickstart $(if $(QUICK),--quick) --out runs/results-quickstart
+	$(BIN)/python -m recipes.results_quickstart $(OPTIONS) --out runs/results-quickstart
 
 sae: $(STAMP)
 	$(BIN)/python -m recipes.sae --work build/sae
 
 results-features: $(STAMP)
-	$(BIN)/python -m recipes.results_features $(if $(QUICK),--quick) --out runs/results-features
+	$(BIN)/python -m recipes.results_features $(OPTIONS) --out runs/results-features
 
 results-audit: $(STAMP)
-	$(BIN)/python -m recipes.results_audit $(if $(QUICK),--quick) --out runs/results-audit
+	$(BIN)/python -m recipes.results_audit $(OPTIONS) --out runs/results-audit
 
 results-any-model: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b
 	$(BIN)/demur models pull qwen2.5-coder-1.5b
-	$(BIN)/python -m recipes.results_any_model $(if $(QUICK),--quick) --out runs/results-any-model
+	$(BIN)/python -m recipes.results_any_model $(OPTIONS) --out runs/results-any-model
 
 results-judge: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b

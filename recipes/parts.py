@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +19,14 @@ from demur.runs import write_results
 from demur.types import Figure
 from recipes.targets import Target, verdict_lines
 
+KEPT = Path(__file__).parent.parent / "results"
 Part = tuple[list[Figure], list[Target]]
 """What a part measured, and what it is held against."""
+
+
+def say(phase: str, done: int, total: int) -> None:
+    """Progress on stderr."""
+    print(f"\r{phase} {done}/{total}   ", end="", file=sys.stderr, flush=True)
 
 
 def run_parts(
@@ -29,17 +36,22 @@ def run_parts(
     parts: Mapping[str, Callable[[Path, bool], Part]],
     missing: Callable[[str], str] = lambda _part: "",
     default: str = "",
+    kept: Mapping[str, str] | None = None,
 ) -> None:
     """The command line of a results recipe: each part's results.json under --out, a line for every target.
 
     missing: what a part needs that is not there, or ""; such a part is left out, and said. default: the parts that run
-    where none are named, all when left out.
+    where none are named, all when left out. kept: part -> the name under which --keep copies its results.json to
+    results/, where the tables in docs/ come from.
     """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--out", type=Path, default=Path("runs") / name)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="copy each part's results.json to results/")
     parser.add_argument("--only", default=default or ",".join(parts))
     options = parser.parse_args()
+    if options.keep and options.quick:
+        parser.error("what --quick measures is too little to be kept in results/; leave one out.")
     out = options.out.with_name(options.out.name + ("-quick" if options.quick else ""))
     for part in options.only.split(","):
         if lacks := missing(part):
@@ -50,7 +62,9 @@ def run_parts(
         figures, targets = parts[part](folder, options.quick)
         spec = {"part": part, "quick": options.quick, "model": model, "version": demur.__version__,
                 "torch": torch.__version__, "command": f"make {name}, part {part}", "commit": commit()}  # fmt: skip
-        write_results(folder, spec, figures, time.monotonic() - started)
+        written = write_results(folder, spec, figures, time.monotonic() - started)
+        if options.keep and kept and part in kept:
+            shutil.copyfile(written, KEPT / f"{kept[part]}.json")
         print("\r", end="", file=sys.stderr)
         for line in verdict_lines(figures, targets):
             print(line, flush=True)

@@ -30,8 +30,7 @@ from demur.interventions import ablate
 from demur.models.named import here
 from demur.prompts.sets import builtin_sets
 from demur.types import Decoding, Direction, Figure, Table
-from recipes.parts import Part, run_parts
-from recipes.results_quickstart import say
+from recipes.parts import Part, run_parts, say
 from recipes.targets import Target
 
 SMALL, LARGE, ORGANISM = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-refuser"
@@ -169,6 +168,7 @@ def missing(part: str) -> str:
 
 
 PARTS = {"3": aligned, "4": searches, "5": loading, "6": larger}
+KEPT = {"3": "any-model", "4": "any-model-search", "5": "any-model-loading"}
 
 if __name__ == "__main__":
-    run_parts(__doc__, "results-any-model", f"{SMALL}, {LARGE}", PARTS, missing, default="3,4,5")
+    run_parts(__doc__, "results-any-model", f"{SMALL}, {LARGE}", PARTS, missing, default="3,4,5", kept=KEPT)

@@ -30,7 +30,7 @@ from demur.runs import write_results
 from demur.saes import SAE, load_sae
 from demur.stats import cluster_mean
 from demur.types import Decoding, FeatureSet, Figure
-from recipes.results_quickstart import say
+from recipes.parts import say
 
 MODEL = "smollm2-refuser"
 
