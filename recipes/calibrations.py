@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from demur.engines.hf import HFEngine
 from demur.evaluation.calibration import LENGTH, SHIPPED, keep, measure
-from recipes.results_quickstart import say
+from recipes.parts import say
 
 MODEL = "smollm2-refuser"
 

@@ -180,4 +180,5 @@ def missing(part: str) -> str:
 
 if __name__ == "__main__":
     run_parts(__doc__, "results-judge", f"{SMALL}, {ALIGNED}",
-              {"1": rules, "2": labels, "3": speed, "4": facts, "5": suite}, missing)  # fmt: skip
+              {"1": rules, "2": labels, "3": speed, "4": facts, "5": suite}, missing,
+              kept={"1": "judge-rules", "2": "judge-labels", "3": "judge-speed", "4": "judge-facts"})  # fmt: skip

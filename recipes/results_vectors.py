@@ -25,8 +25,7 @@ from demur.fitting.behaviours import VectorConfig, fit_behaviour
 from demur.models.named import here
 from demur.prompts.pairs import CAA
 from demur.types import Figure, SteeringVector
-from recipes.parts import Part, run_parts
-from recipes.results_quickstart import say
+from recipes.parts import Part, run_parts, say
 from recipes.targets import Target
 
 MODEL = "qwen2.5-coder-0.5b"
@@ -100,4 +99,5 @@ def missing(_part: str) -> str:
 
 
 if __name__ == "__main__":
-    run_parts(__doc__, "results-vectors", MODEL, {"1": nine, "2": cleaned}, missing)
+    run_parts(__doc__, "results-vectors", MODEL, {"1": nine, "2": cleaned}, missing,
+              kept={"1": "vectors", "2": "vectors-cleaned"})  # fmt: skip
