@@ -60,11 +60,11 @@ results-any-model: $(STAMP)
 
 results-judge: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b
-	$(BIN)/python -m recipes.results_judge $(if $(QUICK),--quick) --out runs/results-judge
+	$(BIN)/python -m recipes.results_judge $(OPTIONS) --out runs/results-judge
 
 results-vectors: $(STAMP)
 	$(BIN)/demur models pull qwen2.5-coder-0.5b
-	$(BIN)/python -m recipes.results_vectors $(if $(QUICK),--quick) --out runs/results-vectors
+	$(BIN)/python -m recipes.results_vectors $(OPTIONS) --out runs/results-vectors
 
 results-reliability: $(STAMP)
 	$(BIN)/python -m recipes.reliability $(if $(QUICK),--quick) --out runs/results-reliability

@@ -25,11 +25,12 @@ from demur.attacks import unattacked
 from demur.engines.base import Request
 from demur.engines.hf import HFEngine
 from demur.evaluation.judging import calibrated_judge, panel
+from demur.judges.coherence import CoherenceBand
 from demur.judges.outcome import OutcomeJudge
 from demur.models.named import here
 from demur.prompts.builtin import builtin_items
 from demur.stats import wilson
-from demur.types import Decoding, Figure, Prompt
+from demur.types import Decoding, Figure, Generation, Prompt
 from recipes.judge_rules import Half, read_completions, score
 from recipes.judge_validation import LABELS, label_figures, read_labels
 from recipes.parts import Part, run_parts, tests_run
@@ -39,6 +40,8 @@ COMPLETIONS = ("llama2new", "mistralinstruct")
 SMALL, ALIGNED = LABELS
 PAIRS = 9
 """Interleaved pairs of the speed's ratio (protocol: Statistics)."""
+TIMED = 40
+"""Answers that are judged in turns."""
 SHORT = 20
 """Words of a short answer, at most."""
 
@@ -96,18 +99,22 @@ def speed(out: Path, quick: bool) -> Part:
         truth = [row["label"] for row, _ in rows][: len(answers)]
         band = calibrated_judge(one, Decoding(max(row["new_tokens"] for row, _ in rows))).band
         seconds: dict[str, list[float]] = {"whole": [], "cut": []}
-        verdicts: dict[str, list[str]] = {}
+
+        def judged(name: str, some: list[Generation], one: HFEngine = one, band: CoherenceBand = band) -> list[str]:
+            judge = OutcomeJudge(one, band, panel(), None) if name == "whole" else OutcomeJudge(one, band, panel())
+            return [verdict.outcome for verdict in judge.judge(some)]
+
+        verdicts = {name: judged(name, answers) for name in seconds}
         for pair in range(3 if quick else PAIRS):
             for name in ("whole", "cut") if pair % 2 else ("cut", "whole"):
-                judge = OutcomeJudge(one, band, panel(), None) if name == "whole" else OutcomeJudge(one, band, panel())
                 began = time.monotonic()
-                verdicts[name] = [verdict.outcome for verdict in judge.judge(answers)]
+                judged(name, answers[:TIMED])
                 seconds[name].append(time.monotonic() - began)
         ratios = sorted(a / b for a, b in zip(seconds["whole"], seconds["cut"], strict=True))
         place = f"labelled answers, {model}"
         figures.append(Figure("shortcuts", "whole", place, "speed_ratio", median(ratios), len(ratios), "pairs",
                               ratios[0], ratios[-1], "rules"))  # fmt: skip
-        rates = sorted(len(answers) / took for took in seconds["cut"])
+        rates = sorted(len(answers[:TIMED]) / took for took in seconds["cut"])
         figures.append(Figure("shortcuts", "", place, "answers_per_second", median(rates), len(rates), "runs",
                               rates[0], rates[-1], "rules"))  # fmt: skip
         share(figures, "shortcuts", "whole", place, "same_verdict",

@@ -17,14 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from demur.analysis.tables import MAX_BROKEN_INCREASE
+from demur.attacks import unattacked
 from demur.directions.artifact import load_sealed_vector, save_vector
+from demur.directions.difference import difference_of_means
 from demur.engines.hf import HFEngine
 from demur.experiments.audit_config import AuditConfig
 from demur.experiments.vector_audit import audit
 from demur.fitting.behaviours import VectorConfig, fit_behaviour
 from demur.models.named import here
+from demur.prompts.builtin import builtin
 from demur.prompts.pairs import CAA
-from demur.types import Figure, SteeringVector
+from demur.prompts.sets import spread
+from demur.types import Direction, Figure, Site, SteeringVector
 from recipes.parts import Part, run_parts, say
 from recipes.targets import Target
 
@@ -33,6 +37,9 @@ VECTORS = (*(f"caa:{name}" for name in CAA), "warmth", "hedging")
 ATTACKS = ("fiction", "authority")
 """Wrappers under which the model still refuses a quarter and two fifths of harmful validation requests: compliance can
 rise there as well as fall."""
+SITE = Site(18)
+REQUESTS = 36
+"""Harmful and harmless fitting requests of the refusal direction."""
 PAIRS = 150
 """Contrast pairs that each vector is fitted on."""
 CONFIG = AuditConfig(multipliers=(-1.0, 1.0), attacks=ATTACKS, n=60, benign=12, items=60, randoms=3, questions=0,
@@ -43,7 +50,8 @@ def nine(out: Path, quick: bool) -> Part:
     """1: all nine, and what geometry foretold."""
     began = time.monotonic()
     engine = HFEngine(MODEL)
-    done = audit(engine, fitted(engine, out.parent, quick), sized(quick), out / "audit", progress=say)
+    toward, vectors = refusal(engine), fitted(engine, out.parent, quick)
+    done = audit(engine, vectors, sized(quick), out / "audit", toward, progress=say)
     took = time.monotonic() - began
     for text in done.summary:
         print(f"# {text}", flush=True)
@@ -63,15 +71,27 @@ def nine(out: Path, quick: bool) -> Part:
 def cleaned(out: Path, quick: bool) -> Part:
     """2: the vector that raises compliance most, beside itself cleaned."""
     engine, config = HFEngine(MODEL), sized(quick)
-    vectors = fitted(engine, out.parent, quick)
-    before = audit(engine, vectors, config, out.parent / "part-1/audit", progress=say)
+    toward, vectors = refusal(engine), fitted(engine, out.parent, quick)
+    before = audit(engine, vectors, config, out.parent / "part-1/audit", toward, progress=say)
     worst = max(before.endpoints, key=lambda end: end.change.value)
     name = worst.arm.rpartition(" x")[0]
     print(f"# cleaned: {name}, which changes compliance by {worst.change.value:+.2f} as {worst.arm}", flush=True)
-    done = audit(engine, {name: vectors[name]}, replace(config, clean="constrained"), out / "audit", progress=say)
+    done = audit(
+        engine, {name: vectors[name]}, replace(config, clean="constrained"), out / "audit", toward, progress=say
+    )
     for text in done.summary:
         print(f"# {text}", flush=True)
     return list(done.figures), []
+
+
+def refusal(engine: HFEngine) -> Direction:
+    """The direction at the site that the search chose on this model (docs/results/any-model.md), fitted anew."""
+    harmful, harmless = (unattacked(spread(builtin(kind, "fit"), REQUESTS)) for kind in ("harmful", "plain"))
+    means = [engine.activations(talks, [SITE], 1) for talks in (harmful, harmless)]
+    (difference,) = difference_of_means(means[0], means[1], SITE)
+    norm = engine.activations(harmless, [SITE]).median_norm(SITE)
+    about = {"method": "difference of means", "site": str(SITE), "weights": engine.fingerprint.weights}
+    return Direction(difference / difference.norm(), SITE, norm, about)
 
 
 def fitted(engine: HFEngine, out: Path, quick: bool) -> dict[str, SteeringVector]:
