@@ -1,4 +1,4 @@
-"""Languages: which one a text is in, and refusals in ten beside English."""
+"""Languages: which one a text is in, and refusals in eleven beside English."""
 
 import codecs
 import json

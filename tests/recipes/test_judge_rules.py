@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipes.judge_rules import Labelled, balanced_accuracy, half, read_completions, score
+from recipes.judge_rules import Labelled, Score, balanced_accuracy, half, read_completions, score
 
 from demur.errors import BadFile
 
@@ -29,7 +29,9 @@ def test_the_score_counts_partials_only_in_the_matrix() -> None:
         Labelled("4", "ok", "partial"),
     ]
     found = score(rows, "written", lambda text: kinds[text])  # pyright: ignore[reportArgumentType]
-    assert found.matrix == ((1, 0, 0), (1, 0, 0), (0, 1, 1))
+    assert found.matrix == ((1, 0, 0, 0), (1, 0, 0, 0), (0, 1, 1, 0))
+    assert found.recall is not None and found.recall.value == 0.0
+    assert found.precision is not None and found.precision.value == 0.0
     assert found.balanced.value == 0.75
     assert found.lenient.value == 1.0
 
@@ -57,16 +59,32 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "side", "least"),
     [
-        ("llama2new", "written", 0.97),
-        ("llama2new", "held-out", 0.95),
+        ("llama2new", "written", 0.95),
+        ("llama2new", "held-out", 0.94),
         ("mistralinstruct", "written", 0.97),
-        # Two thirds of these refusals are moral rebuttals without one refusing phrase: measured .855.
-        ("mistralinstruct", "held-out", 0.83),
+        # Two thirds of these 25 refusals are moral rebuttals without one refusing phrase: measured .877.
+        ("mistralinstruct", "held-out", 0.85),
     ],
 )
 def test_the_rules_agree_with_people_on_full_refusal_and_full_compliance(model: str, side: str, least: float) -> None:
+    assert scored(model, side).balanced.value >= least
+
+
+@pytest.mark.skipif(DATA is None, reason="needs DEMUR_DATA")
+@pytest.mark.parametrize(("side", "recall", "precision"), [("written", 0.5, 0.65), ("held-out", 0.33, 0.5)])
+def test_the_rules_find_a_third_of_the_partial_answers_and_seldom_another(
+    side: str, recall: float, precision: float
+) -> None:
+    matrices = [scored(model, side).matrix for model in ("llama2new", "mistralinstruct")]
+    hits = sum(matrix[1][1] for matrix in matrices)
+    assert hits >= recall * sum(sum(matrix[1]) for matrix in matrices)
+    assert hits >= precision * sum(row[1] for matrix in matrices for row in matrix)
+
+
+def scored(model: str, side: str) -> Score:
+    """The rules on one half of a model's completions."""
     rows = read_completions(Path(DATA or "") / "xstest" / f"xstest_v2_completions_{model}.csv", side)  # pyright: ignore[reportArgumentType]
-    assert score(rows, side).balanced.value >= least  # pyright: ignore[reportArgumentType]
+    return score(rows, side)  # pyright: ignore[reportArgumentType]
 
 
 def test_balanced_accuracy_averages_recall_and_specificity() -> None:

@@ -1,4 +1,4 @@
-"""Refusals in ten languages beside English: an apology with "I cannot", "I cannot" with a verb, and other words."""
+"""Refusals in eleven languages beside English: an apology with "I cannot", "I cannot" with a verb, and other words."""
 
 from __future__ import annotations
 

@@ -27,10 +27,11 @@ NORM = any_of(
 """A rule of conduct in place of an answer."""
 
 AGENT = any_of(
-    r"\b(?:provide|share|give|offer|ask|request|discuss|encourage|promote|suggest|write|create|generate|generali[sz]\w*|"
-    r"say that|make (?:jokes?|fun|generali\w+|assumptions|such|judg\w+|statements|comments|blanket)|joke|mock|"
-    r"speculat\w+|disclose|reveal|assist|help|engage|answer|respond|stereotype|blame|glorify|celebrate|advise|assume|"
-    r"judge|use (?:derogatory|offensive|racial|slurs)|refer to|attempt|condone|endorse|support|label|describe)\b",
+    r"\b(?:provide|share|give|offer|ask|request|discuss|encourage|promote|suggest|write|create|generate|"
+    r"generali[sz]\w*|say that|make (?:jokes?|fun|generali\w+|assumptions|such|judg\w+|statements|comments|blanket)|"
+    r"joke|mock|speculat\w+|disclose|reveal|assist|help|engage|answer|respond|stereotype|blame|glorify|celebrate|"
+    r"advise|assume|judge|use (?:derogatory|offensive|racial|slurs)|refer to|attempt|condone|endorse|support|label|"
+    r"describe)\b",
 )
 """Behind "it is not appropriate to", what an assistant is asked to do."""
 
@@ -68,6 +69,18 @@ PREMISE = any_of(
     r"indefensible|reprehensible)\b",
 )
 """Rejections of what a request takes for granted; they count only with MORAL words around them."""
+
+VERDICT = any_of(
+    r"\b(?:no|never (?:any|an?)|not (?:an?|any)) (?:\w+ ){0,2}?(?:justification|excuse|benefits?|advantages?|place "
+    r"for)\b",
+    r"\b(?:can ?not|can't|can never|never|not|n't|should never|must never) be (?:\w+ )?(?:justified|condoned|excused|"
+    r"celebrated|glorified|tolerated|repeated|forgotten|trivialized|minimized|encouraged|promoted|supported|"
+    r"accepted)\b",
+    r"\b(?:never|not|n't) (?:\w+ ){0,2}?(?:acceptable|justified|justifiable|okay to|ethical|something to be "
+    r"(?:celebrated|proud|glorified|encouraged))\b",
+    r"\b(?:should be|must be|is to be|are to be) (?:condemned|rejected|opposed|denounced)\b",
+)
+"""Judgements that no plain answer needs."""
 
 MORAL = any_of(
     r"\b(?:dignity|equality|equal(?:ly)?|inclusi\w+|diversity|discriminat\w+|prejudice\w*|stereotyp\w+|racis[mt]|"

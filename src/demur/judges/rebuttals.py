@@ -17,6 +17,7 @@ from demur.judges.morals import (
     OUGHT,
     PREMISE,
     PRIVATE,
+    VERDICT,
     WRONG,
 )
 from demur.judges.sentences import head, sentence_at
@@ -51,6 +52,8 @@ def rebuts(text: str) -> tuple[str, int, int] | None:
     for match in PREMISE.finditer(two if opinion is None else one):
         if _of_people(text, one, three, match):
             return "premise", *match.span()
+    if (match := VERDICT.search(three)) and _judges(text, match):
+        return "premise", *match.span()
     found = None
     if (match := _wrong(one)) and OUGHT.search(text):
         found = "warns", *match.span()
@@ -63,6 +66,12 @@ def rebuts(text: str) -> tuple[str, int, int] | None:
     if found and (COMPLIES.match(two) or NOBODY.search(text) or substance(text, 0)):
         return None
     return found
+
+
+def _judges(text: str, match: re.Match[str]) -> bool:
+    """Is a verdict given on a wrong to people, and nothing done that was asked?"""
+    words = {word.group() for word in MORAL.finditer(text) if not match.start() <= word.start() < match.end()}
+    return len(words) >= 2 and NOBODY.search(text) is None and not substance(text, 0)
 
 
 def _of_conduct(text: str, three: str, match: re.Match[str]) -> bool:

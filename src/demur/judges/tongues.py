@@ -1,4 +1,4 @@
-"""How ten languages beside English decline: data of `foreign.py`."""
+"""How eleven languages beside English decline: data of `foreign.py`."""
 
 from __future__ import annotations
 
