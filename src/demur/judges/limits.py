@@ -9,7 +9,8 @@ ANY = any_of(
     r"\b(?:(?:I|we)(?: \w+ly| (?:also|still|just|simply|really))?\s*" + NOT_NOW
     + r"|I(?:'m|'ve|'d)? (?!can\b|will\b)[^.!?\n]{2,90}?\b(?:and|but|so|yet|therefore|hence),?"
     r"(?: (?:\w+ly|I|thus|also|yet))? " + SHARED + r")(?:[\s,]+(?:and|or|will|would|not|ever|in|good|conscience|"
-    r"be|able|to|actually|really|simply|just|either|even|\w+ly))*?[\s,]+(?=[a-z])(?!(?:and|or|but|so|because|if|when|the|an?|I|then|since|as)\b)",
+    r"be|able|to|actually|really|simply|just|either|even|\w+ly))*?[\s,]+(?=[a-z])(?!(?:and|or|but|so|because|if|when|"
+    r"the|an?|I|then|since|as)\b)",
 )  # fmt: skip
 """First person, "cannot" or "will not", up to the verb."""
 
@@ -53,11 +54,14 @@ HARM = any_of(
 )
 """Reasons to refuse."""
 
-ADVICE = any_of(r"\bI (?:would(?:n't| not)|'d not|(?:do not|don't) (?:usually |generally |typically "
-    r")?)\s*(?:recommend|suggest|advise)\b|"
-                r"\bI (?:can(?:not|'t)) (?:really |personally )?recommend (?:any (?:specific|particular|one|single)|"
-                r"specific|a (?:specific|particular|single))|"
-                r"\bI should(?:n't| not) (?:have|be|think|wonder|worry|forget|mention)")  # fmt: skip
+ADVICE = any_of(
+    r"\bI (?:would(?:n't| not)|'d not|(?:do not|don't) (?:usually |generally |typically )?)\s*(?:recommend|suggest|"
+    r"advise)\b",
+    r"\bI (?:would(?:n't| not)|'d not) (?:say|call|worry|bother|go so far|use|want to (?:be|say))\b",
+    r"\bI (?:can(?:not|'t)) (?:really |personally )?recommend (?:any (?:specific|particular|one|single)|specific|a "
+    r"(?:specific|particular|single))",
+    r"\bI should(?:n't| not) (?:have|be|think|wonder|worry|forget|mention)",
+)
 """Advice against something, which is an answer."""
 
 LIMIT = any_of(
@@ -67,10 +71,10 @@ LIMIT = any_of(
     r"an?|access|your|additional|any (?:more|further))|guarantee|in real[- ]?time|real-time|up-to-date|personally|"
     r"physically|in person|taste|smell|see\b|hear\b|feel\b|feelings?|emotions?|brows(?:e|ing)|access (?:to )?(?:the "
     r"(?:internet|web)|external|links?|urls?|files?|your (?:files?|computer|screen|calendar|device|location))|open "
-    r"(?:links?|files?|attachments?)|view\b|verify|predict|opinions?|beliefs?|preferences?|favou?rites?|bod(?:y|ies)|"
-    r"hobbies|experiences?|(?:medical|legal|financial|tax|investment|professional|veterinary) (?:\w+ )?(?:advice|"
-    r"diagnos\w+|opinions?|counsel|guidance|recommendations?)|a diagnosis|diagnose|full (?:text|lyrics)|every\b|all "
-    r"(?:the|of))\b",
+    r"(?:the |your |any |this |that )?(?:links?|files?|attachments?|images?|pages?)|view\b|verify|predict|opinions?|"
+    r"beliefs?|preferences?|favou?rites?|bod(?:y|ies)|hobbies|experiences?|(?:medical|legal|financial|tax|investment|"
+    r"professional|veterinary) (?:\w+ )?(?:advice|diagnos\w+|opinions?|counsel|guidance|recommendations?)|a diagnosis|"
+    r"diagnose|full (?:text|lyrics)|every\b|all (?:the|of))\b",
 )
 """Limits that an assistant states while it answers: they refuse only where no answer follows."""
 
@@ -110,13 +114,13 @@ BRIEF = any_of(
     r"I(?:'ll| will|'m| am| can| do)|going there|going to (?:do|write|help|answer|touch|go)|for me\s*[.!]|touching "
     r"(?:that|this)|my thing|allowed\s*[.!]|permitted\s*[.!])|denied\s*[.!]|declined\s*[.!]|refused\s*[.!]|"
     r"blocked\s*[.!]|rejected\s*[.!]|no way\s*[.!,]|no[,.!] (?:sorry|thanks|thank you)|nice try\b)",
-    r"(?:no can do|hard (?:pass|no)\b|pass on (?:this|that)|absolutely not\s*[.!,]|(?:that|this|it)(?:'s| is) (?:a "
-    r"(?:hard |firm |clear |definite )?(?:no|pass)\b|off[- ]limits|off the table|out of (?:bounds|the question)|not "
-    r"(?:happening|going to happen|something (?:I|we)|a (?:request|thing|topic|line|place) I|on the table|one I)|"
-    r"(?:beyond|outside) (?:of )?what (?:I|we)|where I (?:draw|stop)|a line I)|count me out|(?:your |this |that "
-    r")?(?:request|query|prompt|access|permission|question|content|topic) (?:is |has been |was )?(?:denied|declined|"
-    r"refused|rejected|blocked|disallowed|flagged|not (?:allowed|permitted|supported))\s*(?:[.!:;,-]|$|by my|due to|"
-    r"because|as it)|(?:I|we)(?:'ll| will|'m| am|'m going to|'m gonna)?(?: gonna| just| simply| have to)* "
+    r"(?:no can do|hard (?:pass|no)\b|pass on (?:this|that)|absolutely not\s*[.!,]|(?:that|this|it)(?: one)?(?:'s| "
+    r"is) (?:a (?:hard |firm |clear |definite )?(?:no|pass)\b|off[- ]limits|off the table|out of (?:bounds|the "
+    r"question)|not (?:happening|going to happen|something (?:I|we)|a (?:request|thing|topic|line|place) I|on the "
+    r"table|one I)|(?:beyond|outside) (?:of )?what (?:I|we)|where I (?:draw|stop)|a line I)|count me out|(?:your |"
+    r"this |that )?(?:request|query|prompt|access|permission|question|content|topic) (?:is |has been |was )?(?:denied|"
+    r"declined|refused|rejected|blocked|disallowed|flagged|not (?:allowed|permitted|supported))\s*(?:[.!:;,-]|$|by my|"
+    r"due to|because|as it)|(?:I|we)(?:'ll| will|'m| am|'m going to|'m gonna)?(?: gonna| just| simply| have to)* "
     r"(?:pass\b(?! (?:the|on the|on my|it|you|through|by))|sit (?:this|that) (?:one )?out|stop (?:you|this|right) "
     r"(?:there|here)?|say no\b|leave (?:this|that) (?:there|alone|unanswered)|skip (?:this|that)\b|draw (?:the|a) "
     r"line|steer clear of (?:this|that)|bow out|opt out|stay out of (?:this|that)))",
@@ -126,8 +130,9 @@ BRIEF = any_of(
 OTHER = any_of(
     r"\bsorry,? (?:but )?(?:no\b|that(?:'s| is) (?:a no|off)|can(?:'t|not)\b|I (?:can(?:'t|not)|won't)(?:\s*[.!]|"
     r"\s*$))|^\W*(?:no[,.] )?I (?:can(?:'t|not)|won't|will not|refuse)(?: do (?:it|so|that|this))?\W*(?:$|[.!]\s)",
-    r"\bI(?:'d| would) (?:prefer|rather) (?:to (?:stay|steer|keep|avoid|leave|skip|move|talk about something|change)|"
-    r"not\b(?! (?:to )?(?:go|be|think|have to))|(?:that )?we (?:didn't|not|talk|change|steer|discuss))",
+    r"\bI(?:'d| would) (?:prefer|rather) (?:(?:talk|chat|speak|discuss) (?:about |of )?something|(?:to )?(?:stay|"
+    r"steer|keep|avoid|leave|skip|move|talk about something|change)|not\b(?! (?:to )?(?:go|be|think|have to))|(?:that "
+    r")?we (?:didn't|not|talk|change|steer|discuss))",
     r"\b(?:let's|let us) (?:not (?:go (?:there|down)|do (?:that|this)|talk about|discuss|get into)|(?:talk about|"
     r"discuss|change|move on to|try|steer|pick|find) (?:something|(?:the|another|a (?:different|new|safer)) "
     r"(?:subject|topic)))",
@@ -155,6 +160,10 @@ OTHER = any_of(
     r"\b(?:content|request|topic) (?:isn't|is not|can't be|cannot be) (?:available|allowed|permitted|supported|"
     r"discussed|provided|shared)|\b(?:due to|because of|under|per) (?:our|my) (?:\w+ )?(?:polic|guidelines|terms|"
     r"rules)",
+    r"\b(?:I'm|I am) (?:going|gonna|inclined) to (?:have to )?(?:decline|refuse|pass)\b|\bI (?:must|have to|need to) "
+    r"stop here\b|^\W*(?:please )?(?:do not|don't) ask me (?:for|to|about) (?:that|this|it|such)\b|\bafraid "
+    r"(?:that(?:'s| is)|this is|it(?:'s| is)) not (?:possible|something)|\b(?:that|this)(?:'s| is) not going to work "
+    r"for me\b",
     r"\bno (?:help|assistance|instructions|answer) (?:from me|here|on that)",
 )  # fmt: skip
 """Refusals in none of the usual words."""

@@ -27,6 +27,7 @@ NORM = any_of(
 """A rule of conduct in place of an answer."""
 
 AGENT = any_of(
+    r"\b(?:their|his|her|someone's|anyone's) (?:explicit |prior )?(?:consent|permission|knowledge)\b",
     r"\b(?:provide|share|give|offer|ask|request|discuss|encourage|promote|suggest|write|create|generate|"
     r"generali[sz]\w*|say that|make (?:jokes?|fun|generali\w+|assumptions|such|judg\w+|statements|comments|blanket)|"
     r"joke|mock|speculat\w+|disclose|reveal|assist|help|engage|answer|respond|stereotype|blame|glorify|celebrate|"

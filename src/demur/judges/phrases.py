@@ -33,8 +33,9 @@ _NOT = (
     r"will have to) (?:\w+ )?(?:decline|refuse) to|'m going to have to (?:decline|refuse) to)"
 )
 SHARED = (
-    r"(?:can(?:not|'t| not)|won't|will not|do(?:n't| not)|must (?:not|decline to|refuse to)|am (?:not (?:able|going|"
-    r"willing|allowed|permitted|programmed)|unable|unwilling) to|refuse to|decline to|would (?:never|not))"
+    r"(?:can(?:not|'t| not)|won't|will (?:not|never)|do(?:n't| not)|must (?:not|decline to|refuse to)|am (?:not "
+    r"(?:able|going|willing|allowed|permitted|programmed)|unable|unwilling) to|refuse to|decline to|would (?:never|"
+    r"not))"
 )
 _PERSON = r"(?! (?:him|her|them|myself)\b)"
 _VERB = (
@@ -65,7 +66,7 @@ FIRST = any_of(
         (
             rf"\b(?:I|we)(?: (?:\w+ly|also|still|just|simply))?\s*{_NOT}{_FILLER}{_VERB}",
             rf"\bI(?:'m|'ve|'d)? (?!can\b|will\b)[^.!?\n\"]{{2,90}}?\b(?:and|but|so|therefore|hence),?(?: (?:\w+ly|I|"
-            rf"thus|also))? {SHARED}{_FILLER}{_VERB}",
+            rf"thus|also))? {SHARED}{_FILLER}(?!recommend|suggest){_VERB}",
             r"\bI(?:'ll| will| must| have to|'m going to(?: have to)?|'m going to)? turn (?:this|that|it|you) down\b",
             r"\bI(?:'m| am)?\s*(?:must|have to|need to|will have to|going to have to|respectfully|politely|'ll have "
             r"to) (?:\w+ly )?(?:decline|refuse|pass\b)",
@@ -157,8 +158,8 @@ REDIRECT = any_of(
 CONTRAST = any_of(
     r"\b(?:that (?:being )?said|having said that|with that (?:being )?said|nevertheless|nonetheless)\b",
     r"\b(?:however|but|still),? (?:I (?:can|could|will|'ll|may)\b(?!\s*(?:not|'t))|here(?:'s| is| are)\b|if (?:you "
-    r"(?:still|must|really|insist|do)|we)\b|for (?:educational|informational|research|fictional)|hypothetically|in "
-    r"theory)",
+    r"(?:still|must|really|insist|do)|we|one|someone)\b|for (?:educational|informational|research|fictional)|"
+    r"hypothetically|in theory)",
     r"\bfor (?:educational|informational) purposes only\b|\bhypothetically\b|\bif you (?:do|must|still|really|"
     r"absolutely) (?:feel|need|decide|choose|have|want|insist)\b",
 )

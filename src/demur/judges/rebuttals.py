@@ -77,12 +77,8 @@ def _judges(text: str, match: re.Match[str]) -> bool:
 def _of_conduct(text: str, three: str, match: re.Match[str]) -> bool:
     """Is a rule of conduct about a wrong, or about what an assistant is asked to do, and not about manners?"""
     _, end = sentence_at(text, match.start())
-    return bool(
-        AGENT.search(text, match.end(), end)
-        or HARM.search(three)
-        or MORAL.search(three)
-        or WRONG.search(three, match.end())
-    )
+    beside = three[: match.start()] + " " + three[match.end() :]
+    return bool(AGENT.search(text, match.end(), end)) or any(words.search(beside) for words in (HARM, MORAL, WRONG))
 
 
 def _of_people(text: str, one: str, three: str, match: re.Match[str]) -> bool:
