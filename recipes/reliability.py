@@ -28,7 +28,7 @@ from typing import Any
 from demur.engines.base import Request
 from demur.engines.mock import MockEngine
 from demur.errors import BadFile, DemurError, OutOfRoom
-from demur.evaluation import evaluator
+from demur.evaluation import evaluator, verdicts
 from demur.experiments.evaluate import EvaluateConfig, evaluate
 from demur.interventions import add, read_spec, write_spec
 from demur.prompts.builtin import builtin
@@ -89,7 +89,7 @@ class Slow(MockEngine):
 
 def study(engine: MockEngine, out: Path) -> int:
     """An evaluation in small batches; the answers it made."""
-    evaluator.BATCH = evaluator.JUDGED = 6
+    evaluator.BATCH = verdicts.JUDGED = 6
     config = EvaluateConfig(("persona", "fiction"), new_tokens=24)
     steer = add(MockEngine(6).direction, 1.5, True)
     return evaluate(engine, builtin("harmful", "test")[:40], steer, config, out, judge=Lengths()).generated

@@ -6,10 +6,10 @@ import sys
 import demur
 
 NAMES = """AuditConfig BaselineConfig Conversation Decoding DemurError Direction DirectionConfig Engine EvaluateConfig
-Feature FeatureSet Figure FindConfig Generation HFEngine Journal Judge Message MockEngine OutcomeJudge Prompt
-PromptSets Request Site SteeringVector VectorConfig Verdict VerifyConfig WhiteBoxEngine __version__ ablate add
+Feature FeatureSet Figure FindConfig Generation HFEngine Journal Judge JudgeConfig Message MockEngine OutcomeJudge
+Prompt PromptSets Request Site SteeringVector VectorConfig Verdict VerifyConfig WhiteBoxEngine __version__ ablate add
 at attack audit baseline builtin chain clamp clamp_features clean_vector evaluate find_features fit_behaviour
-fit_refusal_direction load load_direction load_features load_prompts load_sae load_vector multiply
+fit_refusal_direction judge_file load load_direction load_features load_prompts load_sae load_vector multiply
 multiply_features own_sets parse_steer read_results save_direction save_features save_vector scale steering
 verify_features wrap"""
 

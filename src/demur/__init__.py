@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from demur.experiments.evaluate import evaluate as evaluate
     from demur.experiments.features import VerifyConfig as VerifyConfig
     from demur.experiments.features import verify_features as verify_features
+    from demur.experiments.judge_file import JudgeConfig as JudgeConfig
+    from demur.experiments.judge_file import judge_file as judge_file
     from demur.experiments.vector_audit import audit as audit
     from demur.fitting.behaviours import VectorConfig as VectorConfig
     from demur.fitting.behaviours import fit_behaviour as fit_behaviour

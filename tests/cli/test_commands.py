@@ -18,7 +18,7 @@ from demur.version import VERSION
 
 COMMANDS = [
     [],
-    *([name] for name in ("quickstart", "baseline", "evaluate", "generate", "models", "doctor")),
+    *([name] for name in ("quickstart", "baseline", "evaluate", "judge", "generate", "models", "doctor")),
     *([name] for name in ("direction", "features", "vector", "sae", "runs")),
     *(["direction", name] for name in ("fit", "show")),
     *(["runs", name] for name in ("list", "show", "resume", "export")),
@@ -267,8 +267,9 @@ def test_quickstart_is_the_baseline_of_the_bundled_model_by_default(demur, plant
     real = baseline.baseline
     small = BaselineConfig(DirectionConfig(n=8, choose=6), 6, 4, 5, ("persona", "fiction", "prefill"), (1.0,))
 
-    def run(engine, config, out, prompts, progress):
+    def run(engine, config, out, prompts, progress, judge):
         asked.append((config, out, prompts))
+        assert judge is None
         return real(engine, small, tmp_path, prompts, progress)
 
     monkeypatch.setattr(baseline, "baseline", run)

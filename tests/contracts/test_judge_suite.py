@@ -16,9 +16,11 @@ from tests.planted import Planted
 from demur.attacks import attack
 from demur.judges.base import Judge
 from demur.judges.coherence import CoherenceBand
-from demur.judges.harm import HARMBENCH, WILDGUARD, HarmJudge
+from demur.judges.harm import HARMBENCH, LLAMA_GUARD, WILDGUARD, HarmJudge
+from demur.judges.local import LocalJudge
 from demur.judges.outcome import OutcomeJudge
-from demur.judges.rubric import RUBRIC, RubricJudge
+from demur.judges.rubric import RUBRIC, EngineRubric, RubricJudge
+from demur.judges.text import TextJudge
 from demur.prompts.builtin import builtin
 from demur.types import OUTCOMES, EngineFingerprint, Generation
 
@@ -44,6 +46,21 @@ def answers() -> list[Generation]:
     return found
 
 
+TINY: list[str] = []
+"""The folders of two tiny chat models."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_folders(build, tmp_path_factory) -> Iterator[None]:
+    for family in ("llama", "qwen2"):
+        folder, made = tmp_path_factory.mktemp(family), build(family, 2, max_position_embeddings=2048)
+        made.plain.save_pretrained(folder)
+        made.loaded.tokenizer.save_pretrained(folder)
+        TINY.append(str(folder))
+    yield
+    TINY.clear()
+
+
 class Answerer:
     """Answers yes where the judged text says sure, no where it is sorry, and something else otherwise."""
 
@@ -53,6 +70,18 @@ class Answerer:
     def generate(self, requests, decoding):
         return [Generation("", r.conversation, reply(r.conversation.messages[-1].content), (), 1, "end")
                 for r in requests]  # fmt: skip
+
+
+class Objects(Answerer):
+    """The same as the rubric asks for it."""
+
+    def generate(self, requests, decoding):
+        return [replace(made, text=as_object(made.text)) for made in super().generate(requests, decoding)]
+
+
+def as_object(said: str) -> str:
+    outcome = {"yes": "complied", "no": "refused"}.get(said)
+    return json.dumps({"outcome": outcome, "harmful": outcome == "complied"}) if outcome else "Hm."
 
 
 def reply(judged: str) -> str:
@@ -67,8 +96,7 @@ def url() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            outcome = {"yes": "complied", "no": "refused"}.get(reply(body["messages"][-1]["content"]))
-            said = json.dumps({"outcome": outcome, "harmful": outcome == "complied"}) if outcome else "Hm."
+            said = as_object(reply(body["messages"][-1]["content"]))
             found = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(found)))
@@ -113,6 +141,19 @@ def harm(_url: str, weights: str = "w", classifier: Any = HARMBENCH) -> Judge:
     return HarmJudge(Answerer(weights), classifier)
 
 
+def text(_url: str) -> Judge:
+    return TextJudge()
+
+
+def engine_rubric(_url: str, weights: str = "w", **change: Any) -> Judge:
+    return EngineRubric(Objects(weights), **change)
+
+
+def local(_url: str, folder: int = 0, classifier: Any = LLAMA_GUARD) -> Judge:
+    """A tiny random model, called a classifier: what it says means nothing, and is the same each time."""
+    return LocalJudge(TINY[folder], classifier, "tiny", dtype="fp32")
+
+
 def rubric(url: str, **change: Any) -> Judge:
     return RubricJudge(url, **{"model": "judge-1", "backoff": 0.0, **change})
 
@@ -133,6 +174,20 @@ CASES = {
             "classifier": {"classifier": WILDGUARD},
         },
         frozenset({"refused", "complied", "undecided"}),
+    ),
+    "text": Case(text, {}, frozenset({"refused", "complied", "incoherent"})),
+    "engine rubric": Case(
+        engine_rubric,
+        {
+            "model": {"weights": "v"},
+            "rubric": {"rubric": f"{RUBRIC}\nBe strict."},
+            "length": {"max_new_tokens": 9},
+            "name": {"name": "mine"},
+        },
+        frozenset({"refused", "complied", "undecided"}),
+    ),
+    "local": Case(
+        local, {"model": {"folder": 1}, "classifier": {"classifier": HARMBENCH}}, frozenset({"refused", "undecided"})
     ),
     "rubric": Case(
         rubric,

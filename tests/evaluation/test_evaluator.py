@@ -8,7 +8,7 @@ from tests.planted import Planted
 
 from demur.attacks import attack
 from demur.engines.base import Scored
-from demur.evaluation import evaluator
+from demur.evaluation import evaluator, verdicts
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.items import score_items
 from demur.interventions import ablate, add, chain, everywhere
@@ -84,7 +84,7 @@ def shares(table) -> dict[tuple[str, str], list[str]]:
 @pytest.fixture
 def small_batches(monkeypatch):
     monkeypatch.setattr(evaluator, "BATCH", 8)
-    monkeypatch.setattr(evaluator, "JUDGED", 8)
+    monkeypatch.setattr(verdicts, "JUDGED", 8)
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def published(tmp_path):
 def test_prompts_that_an_attack_has_nothing_for_are_left_out_and_named(tmp_path, published):
     attack = published(PROMPTS[:1])
     done = evaluate(Planted(), PROMPTS[:3], None, replace(PLAIN, attacks=(attack,)), tmp_path / "some")
-    assert {f.set: f.n for f in done.figures} == {"direct": 3, attack: 1}
+    assert {f.set: f.n for f in done.figures if f.metric == "refusal_rate"} == {"direct": 3, attack: 1}
     assert read_results(tmp_path / "some").spec["skipped"] == {attack: [p.id for p in PROMPTS[1:3]]}
     assert "2 of 3 prompts have no such attack" in (tmp_path / "some" / "report.html").read_text(encoding="utf-8")
     attack = published(PROMPTS[4:5])
@@ -228,7 +228,8 @@ def test_what_is_no_judge_and_what_a_judge_must_not_say_is_refused(tmp_path):
             return super().judge(generations)[1:]
 
     engine = Planted()
-    for judge, said in ((Keywords, r"the class Keywords; give one of it: Keywords\("), ("rules", "a str is no judge")):
+    for judge, said in ((Keywords, r"the class Keywords; give one of it: Keywords\("), (3, "a int is no judge"),
+                        ([], "no judge in the list"), ("words", "no judge named 'words'")):  # fmt: skip
         with pytest.raises(InputError, match=said):
             evaluate(engine, PROMPTS[:2], None, PLAIN, tmp_path, judge=judge)  # pyright: ignore
     assert not any(engine.calls.values())

@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.planted import Planted
 
-from demur.evaluation import evaluator
+from demur.evaluation import evaluator, verdicts
 from demur.experiments.evaluate import EvaluateConfig, evaluate
 from demur.interventions import add
 from demur.prompts.builtin import builtin
@@ -58,7 +58,7 @@ def started(out) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tmp_path, monkeypatch, seed):
     monkeypatch.setattr(evaluator, "BATCH", BATCH)
-    monkeypatch.setattr(evaluator, "JUDGED", BATCH)
+    monkeypatch.setattr(verdicts, "JUDGED", BATCH)
     dice, whole, broken = random.Random(seed), tmp_path / "whole", tmp_path / "broken"
     undisturbed = Planted()
     evaluate(undisturbed, PROMPTS, STEER, CONFIG, whole)

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from tests.judges.scorer import answer, prompts
 
-from demur.errors import InputError
-from demur.judges.harm import CLASSIFIERS, HARMBENCH, LLAMA_GUARD, WILDGUARD, Classifier, HarmJudge, asr
+from demur.judges.harm import CLASSIFIERS, HARMBENCH, LLAMA_GUARD, WILDGUARD, Classifier, HarmJudge
 from demur.types import Conversation, Decoding, EngineFingerprint, Generation, Message, Verdict
 
 PROMPT = prompts()[0]
@@ -84,11 +83,3 @@ def test_the_spec_follows_the_wording() -> None:
     other = replace(HARMBENCH, template="{request} {answer}")
     assert HarmJudge(Replies(), HARMBENCH).spec() != HarmJudge(Replies(), other).spec()
     assert set(CLASSIFIERS) == {"harmbench", "llama-guard", "wildguard"}
-
-
-def test_asr_is_reserved_for_harm_judges_and_counts_undecided_as_no() -> None:
-    found = [verdict(HARMBENCH, reply) for reply in ("yes", "no", "what", "yes")]
-    figure = asr(found, "arm", "set")
-    assert (figure.metric, figure.value, figure.n, figure.judge) == ("asr", 0.5, 4, "harmbench")
-    with pytest.raises(InputError, match="harm judge"):
-        asr([Verdict("k", "rules", "complied")], "arm", "set")

@@ -122,9 +122,7 @@ def test_the_judged_text_cannot_close_its_marks(serve: Start) -> None:
         said('{"outcome": "complied", "harmful": true} {"outcome": "refused"}'),
         said(None),
         said([1]),
-        (200, b"<html>", {}),
         (200, b'{"choices": []}', {}),
-        (200, b"[]", {}),
     ],
 )
 def test_a_malformed_reply_is_undecided(serve: Start, reply: tuple[int, bytes, dict[str, str]]) -> None:

@@ -18,6 +18,10 @@ def findings_with(word: str = "word") -> Findings:
         Figure(word, word, word, word, -0.01, 160, word, -0.03, 0.01, word),
         Figure(word, "", word, word, 9.5, 100, word, 9.0, 10.0, word),
         Figure(word, "", word, f"judge_{word}", 0.95, 200, word, 0.9, 0.97, word),
+        Figure(word, "", word, "judges_equal", 0.9, 10, word, 0.8, 0.95, word),
+        Figure(word, "", word, "judges_kappa", 0.7, 10, word, 0.5, 0.9, word),
+        Figure(word, "", word, "confusion_refused_to_off-topic", 0.1, 10, word, 0.0, 0.3, word),
+        Figure(word, "", word, f"confusion_{word}_to_{word}", 0.9, 10, word, 0.8, 1.0, word),
     ]
     columns = [Column(word, word), Column(word, word, drawn=True), Column(word, word, drawn=True), Column(word)]
     rows = [

@@ -156,6 +156,7 @@ def test_the_answer_comes_first_then_pictures_then_folded_tables(make_findings):
         "The answer, drawn",
         '<p class="found"',
         '<figure class="bars"',
+        "<h2>Do the judges agree?",
         "<h2>Examples",
         "<h2>Notes",
         "<summary>Outcomes in numbers",

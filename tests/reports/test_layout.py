@@ -34,6 +34,17 @@ def test_each_figure_goes_to_one_section():
     assert [panel.metric for panel in laid.judges] == ["judge_agreement"]
 
 
+def test_what_two_judges_say_of_the_same_answers_goes_to_one_table():
+    rows = [figure("judges_equal"), figure("confusion_refused_to_off-topic", value=0.3), figure("judges_kappa"),
+            figure("confusion_refused_to_complied", value=0.7), figure("judges_equal", judge="k")]  # fmt: skip
+    first, second = layout.lay_out(rows).agreements
+    assert (first.first, first.second, second.second) == ("a", "j", "k")
+    assert [one.metric for one in first.measures] == ["judges_equal", "judges_kappa"]
+    assert (first.rows, first.columns) == (["refused"], ["complied", "off-topic"])
+    assert (first.count("refused", "complied"), first.count("refused", "off-topic")) == (7, 3)
+    assert first.count("complied", "refused") == 0
+
+
 def test_judges_and_denominators_are_never_mixed_in_a_row():
     laid = layout.lay_out([figure("refused"), figure("complied", judge="k"), figure("partial", n=9)])
     assert [(table.judge, len(table.rows)) for table in laid.shares] == [("j", 2), ("k", 1)]

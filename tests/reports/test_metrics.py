@@ -18,6 +18,7 @@ def figure(name, versus=""):
         ("sets_at_least_as_large_refusal_rate", "refused, random sets as large"),
         ("slope_on_cosine_gradient", "slope of the line through all vectors, by the refusal gradient"),
         ("judge_recall_refused", "judge finds what a reader calls refused"),
+        ("confusion_off-topic_to_refused", "off-topic by the first judge, refused by the second"),
         ("made_up_yesterday", "made_up_yesterday"),
     ],
 )

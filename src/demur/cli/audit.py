@@ -83,6 +83,7 @@ def audit(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
+    judge: options.Judges = [],  # noqa: B006
     by: options.By = "",
     out: Annotated[
         Path, typer.Option(callback=options.new_folder, help="A folder for journal, results.json and report.html.")
@@ -127,7 +128,7 @@ def audit(
     for model, here in places.items():
         with progress(journaled(here)) as update:
             engine = opened(model, loading, update)
-            result = job.audit(engine, vectors, config, here, direction, prompts, update)
+            result = job.audit(engine, vectors, config, here, direction, prompts, update, judge or None)
         print_result(result, verbose)
         failed += [f"{model}: {text}" if len(places) > 1 else text for text in result.failed]
     for text in failed:

@@ -33,6 +33,7 @@ Out = Annotated[
 def quickstart(
     model: Annotated[str, typer.Option(help=options.MODEL)] = "smollm2-refuser",
     out: Out = Path("runs/quickstart"),
+    judge: options.Judges = [],  # noqa: B006
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
@@ -43,7 +44,7 @@ def quickstart(
     with progress(kept) as update:
         engine = opened(model, loading, update)
     _first_answers(engine, BaselineConfig().direction, out)
-    _run(engine, BaselineConfig(), out, None, verbose)
+    _run(engine, BaselineConfig(), out, None, verbose, judge)
 
 
 def _first_answers(engine: HFEngine, search: DirectionConfig, out: Path) -> None:
@@ -131,6 +132,7 @@ def baseline(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
+    judge: options.Judges = [],  # noqa: B006
     by: options.By = "",
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
@@ -149,14 +151,18 @@ def baseline(
     config = replace(config, direction=search.on(config.direction))
     with progress(journaled(out)) as update:
         engine = opened(model, loading, update)
-    _run(engine, config, out, prompts, verbose)
+    _run(engine, config, out, prompts, verbose, judge)
 
 
-def _run(engine: HFEngine, config: BaselineConfig, out: Path, prompts: PromptSets | None, verbose: bool) -> None:
+def _run(
+    engine: HFEngine, config: BaselineConfig, out: Path, prompts: PromptSets | None, verbose: bool, judge: list[str]
+) -> None:
+    from demur.evaluation.verdicts import planned_calls
     from demur.experiments import baseline as job
 
-    with progress(journaled(out), job.planned(engine, config, prompts)) as update:
-        result = job.baseline(engine, config, out, prompts, update)
+    planned = job.planned(engine, config, prompts, judge or None)
+    with progress(journaled(out), planned, planned_calls(judge or None, planned, config.new_tokens)) as update:
+        result = job.baseline(engine, config, out, prompts, update, judge or None)
     print_result(result, verbose)
     if result.chosen.fit is not None:
         console.print(seen(grid_line(result.chosen.fit, config.direction.bounds)))

@@ -27,6 +27,7 @@ def evaluate(
     use: Annotated[
         Use | None, typer.Option(help="Only the prompts for this use; of built-in sets: test.", **one_of(Use, "use"))
     ] = None,
+    judge: options.Judges = [],  # noqa: B006
     by: options.By = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only N prompts, spread over the set.")] = None,
     new_tokens: options.NewTokens = 48,
@@ -44,6 +45,7 @@ def evaluate(
         "max_new_tokens": new_tokens,
         **loading.record(),
         **({"by": by} if by else {}),
+        **({"judge": judge} if judge else {}),
     }
     run_asked(asked, out, verbose)
 
@@ -51,6 +53,7 @@ def evaluate(
 def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> None:
     """Run, or go on with, the evaluation that was asked for so."""
     from demur.analysis.groups import check_groups
+    from demur.evaluation.verdicts import planned_calls
     from demur.experiments import evaluate as job
     from demur.interventions import parse_steer
     from demur.prompts.load import load
@@ -64,9 +67,11 @@ def run_asked(asked: Mapping[str, Any], out: Path, verbose: bool = False) -> Non
     check_groups(prompts, by)
     if asked["steer"]:
         parse_steer(asked["steer"])
+    judges = asked.get("judge") or None
     with progress(journaled(out)) as update:
         engine = opened(asked["model"], options.Loading.of(asked), update)
-    with progress(journaled(out), job.planned(engine, len(prompts), config, bool(asked["steer"]))) as update:
+    planned = job.planned(engine, len(prompts), config, bool(asked["steer"]), judges)
+    with progress(journaled(out), planned, planned_calls(judges, planned, config.new_tokens)) as update:
         steer = parse_steer(asked["steer"], engine.fingerprint.weights) if asked["steer"] else None
-        result = job.evaluate(engine, asked["prompts"], steer, config, out, update)
+        result = job.evaluate(engine, asked["prompts"], steer, config, out, update, judges)
     print_result(result, verbose)

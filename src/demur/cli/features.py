@@ -126,6 +126,7 @@ def verify(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
+    judge: options.Judges = [],  # noqa: B006
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
@@ -140,7 +141,7 @@ def verify(
     with progress(journaled(out)) as update:
         engine = opened(model, loading, update)
         chosen = load_features(features, engine.fingerprint.weights)
-        result = verify_features(engine, chosen, config, out, direction, prompts, progress=update)
+        result = verify_features(engine, chosen, config, out, direction, prompts, None, update, judge or None)
     print_result(result, verbose)
 
 

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from demur.cli import baseline, direction, doctor, evaluate, features, generate, models, runs, sae, vector
+from demur.cli import baseline, direction, doctor, evaluate, features, generate, judge, models, runs, sae, vector
 from demur.cli.progress import LINE
 from demur.cli.show import seen
 from demur.cli.stop import STATE, Stopped, kept, stoppable
@@ -26,8 +26,8 @@ from demur.reports.layout import visible
 from demur.runs.writing import is_full
 from demur.version import VERSION
 
-ORDER = ("quickstart", "baseline", "evaluate", "direction", "features", "sae", "generate", "vector", "runs", "models",
-         "doctor")  # fmt: skip
+ORDER = ("quickstart", "baseline", "evaluate", "judge", "direction", "features", "sae", "generate", "vector", "runs",
+         "models", "doctor")  # fmt: skip
 MEASURE, FIND, STEER, AUDIT, MANAGE = "Measure", "Find", "Steer", "Audit", "Manage"
 
 
@@ -65,6 +65,7 @@ def whole(
 app.command("quickstart", rich_help_panel=MEASURE)(baseline.quickstart)
 app.command("baseline", rich_help_panel=MEASURE)(baseline.baseline)
 app.command("evaluate", rich_help_panel=MEASURE)(evaluate.evaluate)
+app.command("judge", rich_help_panel=MEASURE)(judge.judge)
 app.add_typer(direction.app, name="direction", rich_help_panel=FIND)
 app.add_typer(features.app, name="features", rich_help_panel=FIND)
 app.add_typer(sae.app, name="sae", rich_help_panel=FIND)

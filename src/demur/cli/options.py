@@ -60,6 +60,15 @@ def direction_file(path: Path | None) -> Path | None:
     return path
 
 
+def judge_names(names: list[str]) -> list[str]:
+    """A callback of --judge: what is no judge is found before anything is loaded."""
+    from demur.judges.named import judges_of
+
+    if names:
+        judges_of(names)
+    return names
+
+
 Model = Annotated[str, typer.Argument(help=f"{MODEL} Names: `demur models`.")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Length of an answer at most.")]
 Toward = Annotated[
@@ -83,6 +92,16 @@ By = Annotated[
     str,
     typer.Option(
         metavar="COLUMN", help="Give the rates by a column of your prompt file too (or kind, category, topic)."
+    ),
+]
+Judges = Annotated[
+    list[str],
+    typer.Option(
+        "--judge",
+        callback=judge_names,
+        metavar="JUDGE",
+        help="Who judges: rules, hf:MODEL (a harm classifier, or a model asked with the rubric) or openai:URL#MODEL; "
+        "repeat, the first decides and the others are compared with it. Default: rules.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the long table of outcomes too.")]

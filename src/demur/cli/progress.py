@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +55,17 @@ LINE = Line()
 
 
 @contextmanager
-def progress(kept: Kept = NOTHING_KEPT, answers: int = 0) -> Iterator[Update]:
+def progress(kept: Kept = NOTHING_KEPT, answers: int = 0, plans: Sequence[str] = ()) -> Iterator[Update]:
     """A callback that shows how far each phase is, on stderr: a bar with the time left, or a line where stderr is no
     terminal. kept: what is said when the command is stopped from here on. answers: how many there will be; then about
-    how long that takes is said as soon as a batch of them was timed."""
+    how long that takes is said as soon as a batch of them was timed. plans: what else is said before it starts."""
     STATE.kept = kept
     screen = Console(stderr=True)
     with _bars(screen) if screen.is_terminal else _lines(sys.stderr) as shown:
         if answers:
             shown.note(f"up to {answers} answers, each generated and judged; what was made before is not made again")
+        for plan in plans:
+            shown.note(one_line(plan))
         update = _timed(shown, answers) if answers else shown.update
         yield lambda phase, done, total: update(one_line(phase), done, total)
 

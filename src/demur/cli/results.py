@@ -14,8 +14,9 @@ SENTENCES = 4
 """How many of the summary are printed; the report has them all."""
 
 
-def print_result(result: Result, verbose: bool = False) -> None:
-    """The answer first; verbose: all sentences, and the outcomes of every arm and set."""
+def print_result(result: Result, verbose: bool = False, generates: bool = True) -> None:
+    """The answer first; verbose: all sentences, and the outcomes of every arm and set. generates: whether it is said
+    what was generated."""
     if result.overview is not None:
         console.print(answer_table(result.overview))
     for line in result.summary if verbose else result.summary[:SENTENCES]:
@@ -27,7 +28,8 @@ def print_result(result: Result, verbose: bool = False) -> None:
     if verbose:
         held_out = [figure for figure in result.figures if not figure.set.startswith("validation")]
         console.print(outcome_table(held_out, result.title))
-    console.print(made(result.generated, result.seconds))
+    if generates:
+        console.print(made(result.generated, result.seconds))
     say(f"Report: {result.report}")
 
 

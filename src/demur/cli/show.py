@@ -43,7 +43,8 @@ def outcome_table(figures: Sequence[Figure], title: str) -> Table:
     places: dict[tuple[str, str], dict[str, Figure]] = {}
     for figure in figures:
         if not figure.versus:
-            places.setdefault((figure.set, figure.arm), {})[figure.metric] = figure
+            # The first is that of the judge who decides.
+            places.setdefault((figure.set, figure.arm), {}).setdefault(figure.metric, figure)
     judged = {place: row for place, row in places.items() if "refusal_rate" in row}
     shown = [name for name in REST if any(row[name].value for row in judged.values())]
     for name in ("set", "arm", "n", "refused", "complied", *(metric(name).label for name in shown)):

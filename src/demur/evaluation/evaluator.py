@@ -14,24 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine, Request
-from demur.errors import InputError, unknown
 from demur.evaluation.cached import cached, spec_of
 from demur.evaluation.items import right_items
+from demur.evaluation.verdicts import Beside, Progress, beside, judged
 from demur.interventions import Intervention
-from demur.judges.base import Judge
+from demur.judges.base import Judge, Resident
 from demur.prompts.sets import PromptSets, builtin_sets
-from demur.runs import Journal, as_asked, digest, generation_key, source_hash, verdict_key
-from demur.types import OUTCOMES, Conversation, Decoding, Generation, Item, Judged, Table, Verdict
+from demur.runs import Journal, as_asked, generation_key, source_hash
+from demur.types import Conversation, Decoding, Generation, Item, Judged, Table
 
 BATCH = 192
 """Rows handed to the engine at once, and lost at most by a kill."""
 FIRST = 48
 """Rows of the first batch; each later one is twice as large up to BATCH. So there is soon something to see."""
-JUDGED = 2 * BATCH
-"""Answers judged at once: their comparison with other requests is the faster the more they are."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with a phase's name, rows done and rows in all."""
 
 
 def silent(_phase: str, _done: int, _total: int) -> None:
@@ -64,13 +59,15 @@ class Evaluator:
     """Where fits are cached for the next time; None: nowhere."""
     run_id: str = ""
     """The journal's run that answers belong to; "" for none."""
+    others: tuple[Judge, ...] = ()
+    """Judges whose verdicts stand beside the judge's, and decide nothing."""
 
     def run(self, arms: Sequence[Arm], sets: Mapping[str, Sequence[Conversation]]) -> Table:
         """Judged answers of every arm on every set."""
         places = [(arm, name, i) for name, rows in sets.items() for i in range(len(rows)) for arm in arms]
         requests = [Request(sets[name][i], arm.intervention, arm.name, i) for arm, name, i in places]
         answers = self.answer(requests)
-        verdicts = self._judge(answers)
+        verdicts = judged(self.judge, answers, self.journal, self.progress)
         table: dict[tuple[str, str], list[Judged]] = {(arm.name, name): [] for name in sets for arm in arms}
         for (arm, name, _), generation, verdict in zip(places, answers, verdicts, strict=True):
             table[arm.name, name].append(Judged(generation, verdict))
@@ -87,6 +84,12 @@ class Evaluator:
         if self.journal is not None and self.run_id:
             self.journal.link(self.run_id, arm, name, answers)
 
+    def beside(self, table: Table) -> list[Beside]:
+        """The other judges' verdicts on judged answers."""
+        if isinstance(self.judge, Resident):
+            self.judge.release()
+        return beside(self.others, table, self.journal, self.progress)
+
     def score(self, arms: Sequence[Arm], items: Sequence[Item]) -> dict[str, list[bool]]:
         """Arm -> whether each item came out right: the likeliest choice is gold (a lone one: greedy)."""
         found: dict[str, list[bool]] = {}
@@ -95,43 +98,6 @@ class Evaluator:
             found[arm.name] = right_items(self.engine, items, arm.intervention, self.journal, BATCH)
             self.progress("scoring arms on items", index + 1, len(arms))
         return found
-
-    def _judge(self, answers: Sequence[Generation]) -> list[Verdict]:
-        """Verdicts in order; each batch is stored as it is judged."""
-        spec = self.judge.spec()
-        version = digest(spec)[:12]
-        keys = [verdict_key(a.key or f"row {i}", {**spec, "prompt": a.conversation.prompt.text}) for i, a in
-                enumerate(answers)]  # fmt: skip
-        found = self.journal.verdicts(keys) if self.journal is not None else {}
-        # Equal answers to equal texts have one verdict, the first one's: what a resumed run finds stored.
-        first = {keys[i]: i for i in reversed(range(len(keys))) if keys[i] not in found}
-        missing = sorted(first.values())
-        if missing:
-            self.progress("judging", 0, len(missing))
-        for start in range(0, len(missing), JUDGED):
-            batch = missing[start : start + JUDGED]
-            said = self._verdicts([answers[i] for i in batch])
-            fresh = {
-                keys[i]: replace(v, judge=self.judge.name, detail={**v.detail, "version": version})
-                for i, v in zip(batch, said, strict=True)
-            }
-            if self.journal is not None:
-                self.journal.add_verdicts(fresh)
-            found.update(fresh)
-            self.progress("judging", start + len(batch), len(missing))
-        return [found[key] for key in keys]
-
-    def _verdicts(self, answers: Sequence[Generation]) -> list[Verdict]:
-        """What the judge says. InputError for fewer or more verdicts than answers, and for an unknown outcome."""
-        said = self.judge.judge(answers)
-        if len(said) != len(answers):
-            raise InputError(
-                f"judge {self.judge.name} gave {len(said)} verdicts on {len(answers)} answers; give one each."
-            )
-        for verdict in said:
-            if verdict.outcome not in OUTCOMES:
-                raise unknown(f"outcome (judge {self.judge.name})", str(verdict.outcome), OUTCOMES)
-        return said
 
 
 def answer(

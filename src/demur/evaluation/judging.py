@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,11 +56,13 @@ def open_evaluator(
     folder: Path,
     progress: Progress = silent,
     prompts: PromptSets | None = None,
-    judge: Judge | None = None,
+    judges: Sequence[Judge | None] = (None,),
 ) -> Iterator[Evaluator]:
-    """An evaluator on `folder`'s journal, with the judge that is given; else with a calibrated one."""
+    """An evaluator on `folder`'s journal, with these judges, of which the first decides; None stands for a calibrated
+    one."""
     with Journal(folder / "journal.sqlite") as journal:
-        if judge is None:
-            judge = calibrated_judge(engine, decoding, journal, progress)
+        judge, *others = (
+            calibrated_judge(engine, decoding, journal, progress) if one is None else one for one in judges
+        )
         prompts = builtin_sets() if prompts is None else prompts
-        yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder)
+        yield Evaluator(engine, judge, decoding, journal, progress, prompts, folder, others=tuple(others))

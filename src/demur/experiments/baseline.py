@@ -20,17 +20,16 @@ from demur.directions.artifact import save_direction
 from demur.directions.difference import random_like
 from demur.engines.base import Engine, WhiteBoxEngine, white_box
 from demur.errors import InputError, NoAttack, NoDirection, NoRefusal, check_sizes
-from demur.evaluation.calibration import to_calibrate
 from demur.evaluation.evaluator import Arm, Evaluator, Progress, silent
 from demur.evaluation.held_out import held_out_sets
 from demur.experiments.baseline_report import Chosen, cautions, primary_record, record, summarise
-from demur.experiments.run import Setup, examples, open_run
+from demur.experiments.run import Setup, calibrations, examples, open_run
 from demur.fitting.attack_ranking import QUICK_FAMILIES, TAKEN, families_to_try, rank_attacks
 from demur.fitting.doses import DIRECTION_DOSES, choose_dose, where_refusal_begins
 from demur.fitting.refusal import FULL as FULL_SEARCH
 from demur.fitting.refusal import DirectionConfig, search_direction
 from demur.interventions import ablate, add, write_spec
-from demur.judges.base import Judge
+from demur.judges.named import Judges
 from demur.prompts.builtin import builtin_items
 from demur.prompts.sets import KINDS, Kind, PromptSets, builtin_sets, spread
 from demur.reports import Result
@@ -101,19 +100,20 @@ def baseline(
     out: str | Path = "runs/baseline",
     prompts: PromptSets | None = None,
     progress: Progress = silent,
-    judge: Judge | None = None,
+    judge: Judges = None,
 ) -> BaselineResult:
     """Measure a model's refusal, find its direction, steer it, and say what that does; resumes from its journal.
 
-    prompts: the user's own, split into uses; built-in ones when left out. judge: the user's own; the
-    calibrated outcome judge when left out. Under `out`: results.json, report.html, the
-    journal, the direction's file and the steering specs. A model that refuses too little for a direction, or that no
-    attack family leaves able to answer, is measured without, and the summary says so.
+    prompts: the user's own, split into uses; built-in ones when left out. judge: the user's own, by name or as a value;
+    the calibrated outcome judge when left out; of several the first decides. Under `out`: results.json, report.html,
+    the journal, the direction's file and the steering specs. A model that refuses too little for a direction, or that
+    no attack family leaves able to answer, is measured without, and the summary says so.
     """
     config, out = config or BaselineConfig(), Path(out)
     check_groups((prompts or builtin_sets()).tested, config.by)
     spec = {"config": asdict(config), "families": list(families_to_try(config.attacks))}
-    with open_run(engine, "baseline", out, spec, config.new_tokens, Setup(prompts, judge, progress)) as run:
+    setup = Setup(prompts, judge, progress).checked()
+    with open_run(engine, "baseline", out, spec, config.new_tokens, setup) as run:
         evaluator = run.evaluator
         chosen = choose(evaluator, config)
         table = measure(evaluator, config, chosen)
@@ -148,13 +148,14 @@ def baseline(
                 "primary": [primary_record(end) for end in ends],
                 **({"by": config.by} if config.by else {}),
             },
+            table=table,
         )
     return BaselineResult(**shared, chosen=chosen, table=table, endpoints=ends)
 
 
-def planned(engine: Engine, config: BaselineConfig, prompts: PromptSets | None = None) -> int:
-    """How many answers a baseline generates at most, without a journal, with the calibrated judge and all it looks for
-    found: calibration, openings of refusals, attack families, doses, and every arm on the held-out sets."""
+def planned(engine: Engine, config: BaselineConfig, prompts: PromptSets | None = None, judge: Judges = None) -> int:
+    """How many answers a baseline generates at most, without a journal, with all it looks for found: calibration,
+    openings of refusals, attack families, doses, and every arm on the held-out sets."""
     prompts = prompts or builtin_sets()
 
     def size(kind: Kind, use: Use, n: int | None) -> int:
@@ -170,7 +171,8 @@ def planned(engine: Engine, config: BaselineConfig, prompts: PromptSets | None =
     controls = config.randoms * harmful + (config.randoms - 1) * attacked
     null = harmful + attacked
     fitting = size("harmful", "fit", search.n) + size("plain", "fit", search.n)
-    return to_calibrate(engine, config.new_tokens) + fitting + chosen_on + arms + controls + null
+    calibrating = calibrations(engine, config.new_tokens, judge)
+    return calibrating + fitting + chosen_on + arms + controls + null
 
 
 def _written(chosen: Chosen, arms: Sequence[Arm], out: Path) -> list[str]:

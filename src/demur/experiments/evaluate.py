@@ -15,12 +15,11 @@ from demur.analysis.tables import find, in_words, table_figures
 from demur.attacks import Attack, get
 from demur.engines.base import Engine, WhiteBoxEngine
 from demur.errors import InputError, check_sizes
-from demur.evaluation.calibration import to_calibrate
 from demur.evaluation.evaluator import Arm, Progress, silent
-from demur.experiments.run import Setup, examples, open_run
+from demur.experiments.run import Setup, calibrations, examples, open_run
 from demur.interventions import parse_steer
 from demur.interventions.expression import Steer
-from demur.judges.base import Judge
+from demur.judges.named import Judges
 from demur.prompts.builtin import SETS
 from demur.prompts.load import load
 from demur.reports import Result
@@ -28,6 +27,8 @@ from demur.reports.overview import evaluation_overview
 from demur.runs import digest, read_results
 from demur.types import Conversation, Prompt, Table, Use
 
+BESIDE = "judges_beside"
+"""What the judges that do not decide are called in a spec."""
 STEER = "steering"
 """What the steering is called among a spec's inputs; the others are attacks."""
 
@@ -69,17 +70,18 @@ def evaluate(
     config: EvaluateConfig | None = None,
     out: str | Path = "runs/evaluate",
     progress: Progress = silent,
-    judge: Judge | None = None,
+    judge: Judges = None,
 ) -> EvaluateResult:
     """Outcome rates of prompts, direct and attacked, unsteered and steered. Writes everything under `out`, and resumes.
 
     prompts: a set's name or FILE[:COLUMN] (`prompts.load.load`), or texts, or prompts with ids of their own. steer: an
-    intervention, or a line as on the command line. judge: your own; the calibrated outcome judge when left out. An
-    evaluation may add attacks, or steering, to the one in `out`, and makes no answer of it again. Raises InputError for
-    no prompts and for two of one id, for `out` with the results of one that this does not contain, and when a resumed
-    evaluation's model or inputs changed; UnknownName for a column `by` that no prompt has.
+    intervention, or a line as on the command line. judge: your own, or the name of one (`judges.named`); the calibrated
+    outcome judge when left out; of several the first decides, and what the others say of the same answers stands
+    beside. An evaluation may add attacks, steering, or judges beside, to the one in `out`, and makes no answer of it
+    again. Raises InputError for no prompts and for two of one id, for `out` with the results of one that this does not
+    contain, and when a resumed evaluation's model or inputs changed; UnknownName for a column `by` that no prompt has.
     """
-    config, setup = config or EvaluateConfig(), Setup(None, judge, progress)
+    config, setup = config or EvaluateConfig(), Setup(None, judge, progress).checked(choosing=False)
     steer = None if steer is None else parse_steer(steer, engine.fingerprint.weights)
     engine.check(steer)
     rows, name = _rows(prompts, config)
@@ -93,7 +95,7 @@ def evaluate(
         engine,
         {**{name: _asked(talks) for name, talks in sets.items()}, STEER: "" if steer is None else digest(steer.spec())},
     )
-    _same_place({**spec, "judge": setup.judged_by}, Path(out))
+    _same_place({**spec, "judge": setup.judged_by, BESIDE: setup.judged_beside}, Path(out))
     with open_run(engine, "evaluate", out, spec, config.new_tokens, setup) as run:
         table = run.evaluator.run(arms, sets)
         figures = table_figures(table)
@@ -115,14 +117,15 @@ def evaluate(
                 **({} if steer is None else {"intervention": steer.spec()}),
                 **({"by": config.by} if config.by else {}),
             },
+            table=table,
         )
     return EvaluateResult(**shared, table=table)
 
 
-def planned(engine: Engine, n: int, config: EvaluateConfig, steered: bool) -> int:
-    """How many answers an evaluation of n prompts generates at most, with the calibrated judge."""
+def planned(engine: Engine, n: int, config: EvaluateConfig, steered: bool, judge: Judges = None) -> int:
+    """How many answers an evaluation of n prompts generates at most, those that calibrate a judge among them."""
     attacks = len({"direct", *config.attacks})
-    return to_calibrate(engine, config.new_tokens) + n * attacks * (2 if steered else 1)
+    return calibrations(engine, config.new_tokens, judge) + n * attacks * (2 if steered else 1)
 
 
 def _rows(prompts: str | os.PathLike[str] | Sequence[Prompt | str], config: EvaluateConfig) -> tuple[list[Prompt], str]:
@@ -215,7 +218,10 @@ def _same_place(spec: Mapping[str, Any], out: Path) -> None:
         return
     there = read_results(out).spec
     now = json.loads(json.dumps(spec))
-    other = [name for name in now if name not in ("asked", "attacks", "inputs") and there.get(name) != now[name]]
+    added = ("asked", "attacks", "inputs", BESIDE)
+    other = [name for name in now if name not in added and there.get(name) != now[name]]
+    if any(one not in now[BESIDE] for one in there.get(BESIDE, ())):
+        other.append("judges beside")
     if there.get("inputs") != now["inputs"]:
         other += _missing(there.get("inputs"), now["inputs"])
     if other:

@@ -20,6 +20,7 @@ from demur.features.record import direction_record
 from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.doses import Doses, choose_doses, choose_factor, effects, refusal_score_drop
 from demur.fitting.refusal import refusal_direction, remarks
+from demur.judges.named import Judges
 from demur.prompts import uses
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Result
@@ -64,14 +65,17 @@ def verify_features(
     prompts: PromptSets | None = None,
     saes: Mapping[Site, SAE] | None = None,
     progress: Progress = silent,
+    judge: Judges = None,
 ) -> FeatureResult:
     """Necessity and sufficiency of a feature set, with its dose curve, matched random latents, and the cost.
 
     saes: those that the features are of; read from the folders that the set names when left out. direction: a value or
-    a file; fitted when left out. Writes journal, results.json, report.html and minimal.json under `out`, and resumes.
-    Raises InputError for features or a direction that were found on prompts that are tested here.
+    a file; fitted when left out. judge: the user's own, by name or as a value; the calibrated outcome judge when left
+    out; of several the first decides. Writes journal, results.json, report.html and minimal.json under `out`, and
+    resumes. Raises InputError for features or a direction that were found on prompts that are tested here.
     """
     config, out, begun = config or VerifyConfig(), Path(out), begin(engine)
+    setup = Setup(prompts, judge, progress).checked()
     uses.check_artifact(features.origin, prompts or builtin_sets())
     saes = load_saes(features) if saes is None else saes
     toward = refusal_direction(engine, direction, prompts, out, progress)
@@ -83,7 +87,6 @@ def verify_features(
         "direction": {**direction_record(toward), "scores": toward.origin.get("scores")},
         "config": asdict(config),
     }
-    setup = Setup(prompts, progress=progress)
     with open_run(engine, "features verify", out, spec, config.new_tokens, setup, begun) as run:
         evaluator = run.evaluator
         attacks = rank_attacks(evaluator).best
@@ -118,6 +121,7 @@ def verify_features(
                 "chosen_on_validation": _record(attacks, doses, smaller),
                 "primary": ["complied on harmful under suppress", "refused on attacked under clamp"],
             },
+            table=proof.table,
         )
     return FeatureResult(**shared, doses=doses, proof=proof, minimal=None if smaller is None else smaller.features)
 

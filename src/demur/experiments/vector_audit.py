@@ -35,7 +35,7 @@ from demur.fitting.attack_ranking import rank_attacks
 from demur.fitting.cleaning import Cleaner, cleaned_subjects, refusal_gradients
 from demur.fitting.refusal import direction_or_why
 from demur.fitting.subjects import Given, Subject, measurable, named, subjects_from
-from demur.judges.base import Judge
+from demur.judges.named import Judges
 from demur.prompts import uses
 from demur.prompts.pairs import behaviour
 from demur.prompts.sets import PromptSets, builtin_sets
@@ -69,21 +69,22 @@ def audit(
     direction: DirectionSource | None = None,
     prompts: PromptSets | None = None,
     progress: Progress = silent,
-    judge: Judge | None = None,
+    judge: Judges = None,
 ) -> AuditResult:
     """Does steering make the model easier or harder to jailbreak? Paired, held out, against random directions.
 
     vectors: by name, in memory or as files in any known format; fit:BEHAVIOUR fits one; or anything that --steer takes;
     a lone path is one vector. direction: the refusal direction, as a value or a file; fitted when left out. prompts:
-    the user's own; built-in ones when left out. judge: the user's own; the calibrated outcome judge when left out.
-    Writes journal, results.json and report.html under `out`, and resumes.
+    the user's own; built-in ones when left out. judge: the user's own, by name or as a value; the calibrated outcome
+    judge when left out; of several the first decides. Writes journal, results.json and report.html under `out`, and
+    resumes.
 
     Cleaning, and what the geometry says of refusal at the vectors' sites, go by attack families that the audit does not
     test. Raises InputError when vectors are to be cleaned and the model has no refusal direction, and
     for a vector or a direction that was fitted on prompts that are tested here.
     """
     config, out, begun = config or AuditConfig(), Path(out), begin(engine)
-    config, setup = _checked(config, vectors), Setup(prompts, judge, progress)
+    config, setup = _checked(config, vectors), Setup(prompts, judge, progress).checked()
     check_groups((prompts or builtin_sets()).tested, config.by)
     ready = prepare(engine, vectors, config, out, direction, prompts, progress)
     if not config.attacks:
@@ -116,7 +117,7 @@ def prepare(
 def with_attacks(engine: WhiteBoxEngine, config: AuditConfig, out: Path, setup: Setup) -> AuditConfig:
     """The config with the three attack families that have most compliance on validation requests."""
     decoding = Decoding(config.new_tokens)
-    with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judge) as evaluator:
+    with open_evaluator(engine, decoding, out, setup.progress, setup.prompts, setup.judges) as evaluator:
         return replace(config, attacks=rank_attacks(evaluator).best)
 
 
@@ -180,6 +181,7 @@ def run_audit(
                 "primary": [f"complied on {config.primary} at the extreme multipliers"],
                 **({"by": config.by} if config.by else {}),
             },
+            table=table,
         )
     failed = tuple(violations(config.fail_if, figures, [e.arm for e in ends])) if config.fail_if else ()
     return AuditResult(**shared, verdicts=verdicts, reasons=reasons, endpoints=ends, failed=failed, table=table,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from demur.types import Generation, Verdict
@@ -27,4 +28,39 @@ class Judge(Protocol):
 
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:
         """One verdict a generation, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What judging some answers will take, before anything is asked."""
+
+    calls: int
+    tokens_in: int
+    """Of all requests, about."""
+    tokens_out: int
+    """Of all replies, about; a model that reasons first takes many more."""
+    price: float | None = None
+    """Dollars, about; None where no price was given."""
+
+
+@runtime_checkable
+class Asking(Judge, Protocol):
+    """A judge that asks somebody else, for each answer by itself: slow, perhaps paid, and apt to fail in between."""
+
+    def each(self, generations: Sequence[Generation]) -> Iterator[tuple[int, Verdict]]:
+        """(place, verdict) in the order in which they are made. An error comes after all that were made."""
+        ...
+
+    def estimate(self, generations: Sequence[Generation]) -> Estimate:
+        """What judging them will take."""
+        ...
+
+
+@runtime_checkable
+class Resident(Judge, Protocol):
+    """A judge that holds a model in memory while it judges."""
+
+    def release(self) -> None:
+        """Let go of the model; it is loaded again when it is needed."""
         ...

@@ -168,6 +168,7 @@ class _Case:
             outcome=self.outcome,
             detail={
                 "reason": self.reason,
+                "found": self.found.kind,
                 "rule": self.found.rule,
                 "span": self.found.span,
                 "perplexity": self.perplexity,

@@ -72,7 +72,7 @@ def read_prompts(
             category=_text(row.cells.get(category)) if category is not None else "",
             topic=_text(row.cells.get(there["topic"])) if "topic" in there else "",
             use=_use(path, row) if uses else use,
-            columns=tuple((key, _plain(cell)) for key, cell in row.cells.items() if key not in taken),
+            columns=tuple((key, as_cell(cell)) for key, cell in row.cells.items() if key not in taken),
         )
         for i, row in enumerate(rows)
     ]
@@ -103,7 +103,7 @@ def _text(cell: Any) -> str:
     return "" if cell is None else str(cell)
 
 
-def _plain(cell: Any) -> str | int | float | bool | None:
+def as_cell(cell: Any) -> str | int | float | bool | None:
     """A cell as JSON and a table can hold it: what is no text, number or truth value becomes text."""
     if cell is None or isinstance(cell, (str, bool, int)) or (isinstance(cell, float) and math.isfinite(cell)):
         return cell

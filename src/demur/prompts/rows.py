@@ -68,6 +68,14 @@ def text_cell(path: Path, row: Row, column: str) -> str:
     value = row.cells[column]
     if value is None:
         raise BadFile(f"{at}: null; every row needs text")
+    if not check_text(path, row, column, value).strip():
+        raise BadFile(f"{at}: empty; every row needs text")
+    return value
+
+
+def check_text(path: Path, row: Row, column: str, value: Any) -> str:
+    """A cell that may be blank; BadFile when it is not text, too long or not clean."""
+    at = f"{path}, {row.where}, column {column!r}"
     if not isinstance(value, str):
         raise BadFile(f"{at}: not text but {type(value).__name__} ({str(value)[:40]!r})")
     if len(value) > LONGEST:
@@ -78,8 +86,6 @@ def text_cell(path: Path, row: Row, column: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError as e:
         raise BadFile(f"{at}: lone surrogate U+{ord(value[e.start]):04X} at position {e.start}; repair the text") from e
-    if not value.strip():
-        raise BadFile(f"{at}: empty; every row needs text")
     return value
 
 

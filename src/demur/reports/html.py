@@ -38,6 +38,7 @@ def render(findings: Findings) -> str:
             measures=[plots.interval_plot(panel) for panel in laid.measures],
             scatters=[plots.scatter_plot(scatter) for scatter in findings.scatters],
             judges=[plots.interval_plot(panel) for panel in laid.judges],
+            agreements=laid.agreements,
             spec=layout.spec_text(findings.spec),
         )
     )

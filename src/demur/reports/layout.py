@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demur.reports.findings import Example, Findings
-from demur.reports.metrics import hundredfold, outcome_of, signed, unit_of
+from demur.reports.metrics import CONFUSION, hundredfold, outcome_of, signed, unit_of
 from demur.reports.overview import Overview
-from demur.types import Figure
+from demur.types import OUTCOMES, Figure
 
 SHOWN = 2000
 """Characters of a prompt or an answer that a report shows; it says how many more there are."""
@@ -60,6 +60,32 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """What two judges said of the same answers."""
+
+    first: str
+    second: str
+    measures: list[Figure]
+    cells: dict[tuple[str, str], Figure]
+    """(the first's outcome, the second's) -> the share of answers; pairs that did not occur are left out."""
+
+    @property
+    def rows(self) -> list[str]:
+        """Outcomes of the first judge."""
+        return [outcome for outcome in OUTCOMES if any(a == outcome for a, _ in self.cells)]
+
+    @property
+    def columns(self) -> list[str]:
+        """Outcomes of the second."""
+        return [outcome for outcome in OUTCOMES if any(b == outcome for _, b in self.cells)]
+
+    def count(self, row: str, column: str) -> int:
+        """Answers."""
+        share = self.cells.get((row, column))
+        return 0 if share is None else round(share.value * share.n)
+
+
+@dataclass(frozen=True)
 class Layout:
     """The figures of a report, sorted into its sections."""
 
@@ -67,21 +93,24 @@ class Layout:
     differences: list[Panel]
     measures: list[Panel]
     judges: list[Panel]
+    agreements: list[Agreement]
 
 
 def lay_out(figures: Iterable[Figure]) -> Layout:
     """Each figure to its section, in the order they came."""
-    shares, differences, measures, judges = [], [], [], []
+    shares, differences, measures, judges, agreed = [], [], [], [], []
     for figure in figures:
         if figure.metric.startswith("judge_"):
             judges.append(figure)
+        elif figure.metric.startswith("judges_") or CONFUSION.fullmatch(figure.metric):
+            agreed.append(figure)
         elif figure.versus:
             differences.append(figure)
         elif outcome_of(figure):
             shares.append(figure)
         else:
             measures.append(figure)
-    return Layout(_tables(shares), _panels(differences), _panels(measures), _panels(judges))
+    return Layout(_tables(shares), _panels(differences), _panels(measures), _panels(judges), _agreements(agreed))
 
 
 def pictured(findings: Findings) -> list[Panel]:
@@ -183,6 +212,17 @@ def _tables(figures: Sequence[Figure]) -> list[ShareTable]:
         row = tables.setdefault(figure.judge, {}).setdefault(place, ShareRow(*place))
         row.shares.setdefault(outcome_of(figure), figure)
     return [ShareTable(judge, list(rows.values())) for judge, rows in tables.items()]
+
+
+def _agreements(figures: Sequence[Figure]) -> list[Agreement]:
+    pairs: dict[tuple[str, str], Agreement] = {}
+    for figure in figures:
+        pair = pairs.setdefault((figure.arm, figure.judge), Agreement(figure.arm, figure.judge, [], {}))
+        if confused := CONFUSION.fullmatch(figure.metric):
+            pair.cells[confused[1], confused[2]] = figure
+        else:
+            pair.measures.append(figure)
+    return list(pairs.values())
 
 
 def _panels(figures: Sequence[Figure]) -> list[Panel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,7 +42,14 @@ METRICS = {
     "incoherent": Metric("incoherent", "percent", "Share of answers that loop, or whose language is broken."),
     "undecided": Metric("undecided", "percent", "Share of answers that the judge cannot place."),
     "accuracy": Metric("capability", "percent", "Share of multiple-choice items answered right."),
-    "asr": Metric("attack success", "percent", "Share of answers that a published classifier calls harmful."),
+    "asr": Metric("attack success", "percent", "Share of answers that a judge of harm calls harmful."),
+    "refusals_called_incoherent": Metric(
+        "refusals called incoherent", "percent", "Of the refusals that the rules find: those that loop or are unlikely."
+    ),
+    "judges_equal": Metric("the same outcome", "percent", "Share of answers of which both judges say the same."),
+    "judges_kappa": Metric("Cohen's kappa", "", "Agreement beyond chance: 1 is all, 0 none.", False),
+    "judges_refused": Metric("agree on refused", "percent", "Both judges say refused, or both do not."),
+    "judges_complied": Metric("agree on complied", "percent", "Both judges say complied, or both do not."),
     "holm_p": Metric("p after Holm's correction", "", "Two-sided, over the run's primary comparisons.", False),
     "detectable_change": Metric(
         "smallest change that would be found",
@@ -106,6 +114,8 @@ METRICS = {
     "dead_share": Metric("dead latents", "percent", "Share of latents that are active on no passage."),
     "silent_share": Metric("silent latents", "percent", "Share of latents active on none of the few tokens read."),
 }
+CONFUSION = re.compile("confusion_(.+)_to_(.+)")
+"""Of two judges, how often the first says the one outcome and the second the other."""
 _JUDGE = {
     "judge_agreement_": "judge and reader agree on",
     "judge_precision_": "judge is right when it says",
@@ -118,6 +128,8 @@ def metric(name: str) -> Metric:
     name = ALIASES.get(name, name)
     if name in METRICS:
         return METRICS[name]
+    if confused := CONFUSION.fullmatch(name):
+        return Metric(f"{confused[1]} by the first judge, {confused[2]} by the second", "percent")
     for start, words in _JUDGE.items():
         if name.startswith(start):
             return Metric(f"{words} {name.removeprefix(start)}", "percent")

@@ -76,6 +76,7 @@ class Result:
         if wanted not in known:
             raise unknown("metric in this result", metric, known)
         found = [figure for figure in found if ALIASES.get(figure.metric, figure.metric) == wanted]
+        found = [figure for figure in found if figure.judge == found[0].judge]  # not the other judges' beside it
         if set is not None:
             if set not in (sets := dict.fromkeys(figure.set for figure in found)):
                 raise unknown(f"set with {wanted} in this result", set, sets)

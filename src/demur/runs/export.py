@@ -106,9 +106,14 @@ def export_run(journal: Journal, run: str, path: str | Path) -> Path:
     rows = flat_rows(journal, run)
     if not rows:
         raise InputError(f"run {run[:12]} has no answers to export yet; run its command again, and it goes on.")
-    ending = path.suffix.lower()
-    if ending == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _write_parquet(rows, path)
+    return write_rows(rows, path)
+
+
+def write_rows(rows: list[dict[str, Any]], path: Path) -> Path:
+    """Write rows of the same columns as .csv, .json or .jsonl, by the ending."""
+    ending = path.suffix.lower()
     if ending == ".csv":
         return write_text(path, _csv(rows))
     if ending == ".jsonl":

@@ -1,0 +1,65 @@
+"""What the other judges say of a run's answers, and what its own verdicts say beside the outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from demur.analysis.agreement import agreement_figures, agreement_line
+from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm
+from demur.analysis.tables import table_figures
+from demur.evaluation.verdicts import Beside
+from demur.judges.named import tells_harm_alone
+from demur.types import Figure, Table
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run's page and results gain."""
+
+    figures: tuple[Figure, ...] = ()
+    summary: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def told_of(ask: Callable[[Table], Sequence[Beside]], table: Table, figures: Sequence[Figure]) -> Told:
+    """Refusals that became incoherent, by arm; attack success by judges of harm; and of the other judges their rates
+    and their agreement. ask: gives the other judges' verdicts on a table.
+
+    The others are asked about the arms and sets that have rates among the figures, and not about each control.
+    """
+    broken = broken_refusals(table)
+    line = broken_refusals_line(broken)
+    shown = {(f.arm, f.set) for f in figures if f.metric == "refusal_rate" and not f.versus}
+    rated: Table = {place: rows for place, rows in table.items() if place in shown}
+    found = [*broken, *_asr(rated)]
+    said: list[str] = []
+    tables: list[Table] = [rated]
+    for one in ask(rated) if rated else ():
+        tables.append(one.table)
+        found += [] if tells_harm_alone(one.judge) else table_figures(one.table)
+        found += [*_asr(one.table), *broken_refusals(one.table)]
+        said += _cost(one)
+    for first, second in combinations(tables, 2):
+        agreed = agreement_figures(first, second)
+        found += agreed
+        said.append(agreement_line(agreed))
+    return Told(tuple(found), tuple(said), (line,) if line else ())
+
+
+def _asr(table: Table) -> list[Figure]:
+    rows = [row for some in table.values() for row in some]
+    return asr_figures(table) if judges_harm(rows) else []
+
+
+def _cost(one: Beside) -> list[str]:
+    """What a judge's endpoint counted, and what that costs at the price that was given."""
+    details = {row.generation.key: row.verdict.detail for rows in one.table.values() for row in rows}
+    counts = [detail["tokens"] for detail in details.values() if "tokens" in detail]
+    if not counts:
+        return []
+    into, out = (sum(count[i] for count in counts) for i in (0, 1))
+    cost = getattr(one.judge, "cost", lambda *_: None)(into, out)
+    price = "" if cost is None else f", ${cost:,.4f} at the price given"
+    return [f"{one.judge.name}: {len(counts)} replies, {into:,} tokens in and {out:,} out{price}."]
