@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
 
 from demur.errors import InputError
 from demur.stats import (
@@ -13,6 +14,7 @@ from demur.stats import (
     cluster_mean,
     clustered_share,
     holm,
+    kappa,
     paired_difference,
     recall_at_fpr,
     resampled,
@@ -213,3 +215,32 @@ def test_any_statistic_is_resampled_by_cluster():
     assert found == (2.0, 1.0, 3.0)
     with pytest.raises(InputError, match="0 rows"):
         resampled(lambda at: 0.0, [])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1, max_size=30))
+def test_kappa_is_scikit_learns_where_that_has_one(pairs):
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    found = kappa(a, b, range(len(pairs)), n_boot=20)
+    if len({*a, *b}) > 1:
+        assert found.value == pytest.approx(cohen_kappa_score(a, b))
+    else:
+        assert found.value == 0  # chance alone agrees on all
+    assert -1 <= found.low <= found.high <= 1
+
+
+def test_kappas_interval_covers_it_and_is_wider_for_clustered_answers():
+    random = np.random.default_rng(0)
+    a = random.choice(["x", "y"], 200).tolist()
+    b = [one if keep else "x" for one, keep in zip(a, random.random(200) < 0.7, strict=True)]
+    alone, together = kappa(a, b, range(200)), kappa(a * 3, b * 3, [*range(200)] * 3)
+    assert alone.low < alone.value < alone.high
+    assert together == pytest.approx(alone)  # the same answers again tell nothing
+    blind = kappa(a * 3, b * 3, range(600))
+    assert blind.high - blind.low < together.high - together.low
+
+
+def test_kappa_needs_two_codes_an_answer():
+    for codes in (([], [], []), (["a"], ["a", "b"], ["c"]), (["a"], ["b"], ["c", "d"])):
+        with pytest.raises(InputError, match="each answer needs one of both"):
+            kappa(*codes)

@@ -13,7 +13,9 @@ from demur.cli.show import console
 from demur.directions.exchange import write_vector
 from demur.directions.vectors import steering_vector
 from demur.engines import hf, mock
+from demur.engines.mock import REFUSAL
 from demur.experiments import audit_measure, baseline, proof
+from demur.judges.endpoint import Endpoint, Reply
 from demur.models import pulling
 from demur.prompts.builtin import builtin, builtin_items
 from demur.prompts.sets import PromptSets
@@ -56,6 +58,7 @@ def world(saes, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "builtin_items", lambda use: builtin_items(use)[: 2 * MOST])
     monkeypatch.setattr(hf, "load", lambda *_, **__: Named())
     monkeypatch.setattr(hf, "HFEngine", engine_of)
+    monkeypatch.setattr(Endpoint, "ask", lambda *_: Reply('{"outcome": "refused", "harmful": false}', 300, 12))
     monkeypatch.setattr(pulling, "pull", lambda name, *_: tmp_path)
     monkeypatch.setattr(
         "transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: build("llama", **TINY).plain
@@ -110,5 +113,10 @@ def write_files(folder):
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     rows = ["goal,tone", *(f'"{p.text}",{tone}' for p, tone in zip(builtin("plain", "test")[:4], "abab", strict=True))]
     (folder / "labelled.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ["goal,response,human,tone"]
+    for i, prompt in enumerate(builtin("harmful", "test")[:6]):
+        said, label = (REFUSAL, "refused") if i % 2 else ("First, take what you need.", "complied")
+        rows.append(f'"{prompt.text}","{said}",{label},{"ab"[i // 3]}')
+    (folder / "answers.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     value = torch.randn(WIDTH, generator=torch.Generator().manual_seed(1))
     write_vector(steering_vector({Site(14): 0.1 * value}), folder / "warmth.gguf", N_LAYERS)

@@ -47,6 +47,13 @@ def test_a_rerun_reads_nothing_again(engine, arms, tmp_path, monkeypatch):
     assert len(first.right) == 2 * len(behaviour("warmth", "validation"))
 
 
+def test_what_the_judge_said_of_open_answers_is_in_the_journal(engine, arms, tmp_path):
+    with Journal(tmp_path / "j.sqlite") as journal:
+        found = open_answers(evaluator(engine, journal), "warmth", arms, 3)
+        keys = [g.key for some in found.answers.values() for g in some]
+        assert all(journal.verdicts_of(keys).values())
+
+
 def test_babble_shows_nothing(engine, arms):
     found = open_answers(evaluator(engine, high=1.0001), "warmth", arms, 6)
     assert all(found.broken["unsteered"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from demur.analysis.tables import requests
 from demur.errors import InputError
-from demur.stats import Estimate, clustered_share, resampled
+from demur.stats import Estimate, clustered_share, kappa
 from demur.types import OUTCOMES, Figure, Judged, Outcome, Table
 
 EVERY = "all answers"
@@ -45,23 +43,6 @@ def agreement_figures(first: Table, second: Table) -> list[Figure]:
             hits = [pair == (x, y) for pair in zip(a, b, strict=True)]
             figures.append(_figure(names, f"{CONFUSED}{x}_to_{y}", clustered_share(hits, clusters), len(rows)))
     return figures
-
-
-def kappa(a: Sequence[str], b: Sequence[str], clusters: Sequence[str]) -> Estimate:
-    """Cohen's kappa of two codings of the same answers (Cohen 1960), and its interval with whole requests resampled.
-
-    Where chance alone would agree on all (both say always the same), it is 0.
-    """
-    names = sorted({*a, *b})
-    x, y = (np.array([names.index(one) for one in some]) for some in (a, b))
-
-    def of(rows: np.ndarray) -> float:
-        one, two = x[rows], y[rows]
-        equal = float((one == two).mean())
-        chance = sum(float((one == k).mean() * (two == k).mean()) for k in range(len(names)))
-        return 0.0 if chance > 1 - 1e-12 else (equal - chance) / (1 - chance)
-
-    return resampled(of, clusters)
 
 
 def said(rows: Sequence[Judged]) -> list[Outcome]:

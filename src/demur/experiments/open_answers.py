@@ -15,6 +15,7 @@ from demur.directions.contrast import contrast
 from demur.engines.base import Request, white_box
 from demur.evaluation.evaluator import Arm, Evaluator
 from demur.evaluation.pairs import answers, asked, texts_of
+from demur.evaluation.verdicts import judged
 from demur.fitting.cache import ROOMS
 from demur.fitting.vectors import answer_means, contrasts
 from demur.judges.outcome import rules_hash
@@ -109,7 +110,8 @@ def _read(evaluator: Evaluator, name: str, made: Sequence[Generation]) -> list[f
     The probe's hits are counted on written answers cut to the length of the open ones.
     """
     engine = white_box(evaluator.engine)
-    broken = [said.outcome == "incoherent" for said in evaluator.judge.judge(made)]
+    verdicts = judged(evaluator.judge, made, evaluator.journal, evaluator.progress)
+    broken = [said.outcome == "incoherent" for said in verdicts]
     site = Site(engine.n_layers // 2, "post")
     fit = contrasts(engine, behaviour(name, "fit")[:FITTED], [site])
     axis = contrast(fit.matching[site], fit.other[site])
