@@ -49,6 +49,7 @@ def test_a_file_is_judged_by_its_text(demur, answers, tmp_path):
     assert "complied means only: not refused, not empty, no loop" in said.out
     assert f"Judged answers: {tmp_path / 'out' / 'judged.csv'}" in said.out
     assert "the same outcome on 100%" in said.out and "generated" not in said.out
+    assert "Do the judges agree?" in said.out and "labels (human), text rules" in said.out
     assert (tmp_path / "out" / "report.html").exists()
 
 
@@ -145,6 +146,7 @@ def test_baseline_takes_judges(demur, planted, server, tmp_path):
     said = call(demur, "baseline", "mock", *BASELINE, "--layer-step", 1, "--out", tmp_path, judge=judge)
     assert said.status == 0 and "rubric small: up to " in said.err
     assert beside(tmp_path)["rubric small"] > 0
+    assert "rules, rubric small" in said.out  # also where the summary is long
 
 
 def test_quickstart_takes_judges(demur, planted, monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from demur.cli.show import answer_table, console, outcome_table, seen
+from demur.cli.show import agreement_table, answer_table, console, outcome_table, seen
 
 if TYPE_CHECKING:
     from demur.reports import Result
@@ -21,6 +21,8 @@ def print_result(result: Result, verbose: bool = False, generates: bool = True) 
         console.print(answer_table(result.overview))
     for line in result.summary if verbose else result.summary[:SENTENCES]:
         console.print("- ", seen(line), sep="")
+    if (agreed := agreement_table(result.figures)) is not None:
+        console.print(agreed)
     from demur.analysis.groups import of_groups
 
     if (by := result.spec.get("by")) and (parts := of_groups(result.figures, by)):

@@ -58,6 +58,22 @@ def outcome_table(figures: Sequence[Figure], title: str) -> Table:
     return table
 
 
+def agreement_table(figures: Sequence[Figure]) -> Table | None:
+    """How far each two judges agree, with intervals; None where one judged alone."""
+    pairs = layout.lay_out(figures).agreements
+    if not pairs:
+        return None
+    table = Table(title="Do the judges agree?", title_justify="left")
+    table.add_column("judges")
+    table.add_column("n", justify="right")
+    for figure in pairs[0].measures:
+        table.add_column(metric(figure.metric).label, justify="right")
+    for pair in pairs:
+        cells = [f"{layout.short(one, one.value)} [{layout.span(one, ', ')}]" for one in pair.measures]
+        table.add_row(seen(f"{pair.first}, {pair.second}"), str(pair.measures[0].n), *cells)
+    return table
+
+
 def _answers(overview: Overview, between: str) -> Table:
     caption = seen(overview.caption) if overview.caption else None
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False,
