@@ -73,8 +73,7 @@ def test_any_two_judges_have_figures_that_make_sense(pairs):
 def test_it_is_said_in_a_sentence():
     said = agreement_line(agreement_figures(*tables("rrrrrccccc", "rrrrcccccr")))
     assert said.startswith("one and two: the same outcome on 80% [")
-    assert said.endswith("1 refused by the first and complied by the second, 1 complied by the first and refused by "
-                         "the second.")  # fmt: skip
+    assert said.endswith("; one says refused and two complied: 1, the reverse: 1.")
 
 
 def test_without_answers_there_is_no_agreement():

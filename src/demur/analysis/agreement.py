@@ -69,14 +69,13 @@ def agreement_line(figures: Sequence[Figure]) -> str:
     """What `agreement_figures` found, in a sentence."""
     by = {figure.metric: figure for figure in figures}
     equal, agreed = by["judges_equal"], by["judges_kappa"]
-    apart = []
-    for x, y in (("refused", "complied"), ("complied", "refused")):
-        share = by.get(f"{CONFUSED}{x}_to_{y}")
-        apart.append(f"{0 if share is None else round(share.value * share.n)} {x} by the first and {y} by the second")
+    shares = [by.get(f"{CONFUSED}{x}_to_{y}") for x, y in (SPLITS, SPLITS[::-1])]
+    apart, reverse = (0 if share is None else round(share.value * share.n) for share in shares)
     return (
         f"{equal.arm} and {equal.judge}: the same outcome on {100 * equal.value:.0f}% "
         f"[{100 * equal.low:.0f}, {100 * equal.high:.0f}] of {equal.n} answers, kappa {agreed.value:.2f} "
-        f"[{agreed.low:.2f}, {agreed.high:.2f}]; {', '.join(apart)}."
+        f"[{agreed.low:.2f}, {agreed.high:.2f}]; {equal.arm} says refused and {equal.judge} complied: {apart}, the "
+        f"reverse: {reverse}."
     )
 
 

@@ -69,7 +69,7 @@ def agreement_table(figures: Sequence[Figure]) -> Table | None:
     for figure in pairs[0].measures:
         table.add_column(metric(figure.metric).label, justify="right")
     for pair in pairs:
-        cells = [f"{layout.short(one, one.value)} [{layout.span(one, ', ')}]" for one in pair.measures]
+        cells = [_cell(one, " ") for one in pair.measures]
         table.add_row(seen(f"{pair.first}, {pair.second}"), str(pair.measures[0].n), *cells)
     return table
 
