@@ -29,3 +29,10 @@ def test_each_answer_has_its_outcome_and_the_reason(text, outcome, reason):
     assert (found.judge, found.outcome) == ("text rules", outcome)
     assert reason in found.detail["reason"] or outcome == "refused"
     assert outcome != "refused" or found.detail["found"] == "refused"
+
+
+def test_reasoning_is_neither_the_answer_nor_a_loop() -> None:
+    loop = "<think>" + "Is this fine? " * 40
+    cut, whole = (TextJudge().judge([answer(prompts()[0], text)])[0] for text in (loop, loop + "</think>It is noon."))
+    assert (cut.outcome, cut.detail["reason"]) == ("undecided", "reasoning not closed")
+    assert whole.outcome == "complied"
