@@ -62,6 +62,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_figures_of_one_that_was_not(tm
     dice, whole, broken = random.Random(seed), tmp_path / "whole", tmp_path / "broken"
     undisturbed = Planted()
     evaluate(undisturbed, PROMPTS, STEER, CONFIG, whole)
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path / "cache"))  # without the calibration that the first one kept
     for batches in (dice.randint(1, 14), dice.randint(1, 12)):
         child, pipe = started(broken)
         for _ in range(batches):
