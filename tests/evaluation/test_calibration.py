@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tests.planted import Planted
 
 from demur.engines.base import Scored
-from demur.errors import BadFile
+from demur.errors import BadFile, InputError
 from demur.evaluation.calibration import LENGTH, Calibration, calibration, calibration_talks, measure, to_calibrate
 from demur.evaluation.judging import calibrated_judge
 from demur.judges.coherence import LEAST_REPETITION, mean_nll, repetition
@@ -131,19 +132,38 @@ def test_answers_without_a_likelihood_are_left_out_and_stay_so(tmp_path, row):
 
 
 def test_a_band_for_shorter_answers_is_that_of_the_answers_cut_there():
-    logprobs = torch.arange(60.0)[:, None] / 60 - torch.arange(1.0, 25)[None] / 4
+    logprobs = torch.arange(N)[:, None] / N - torch.arange(1.0, 25)[None] / 4
     logprobs[0, 9:] = math.nan
-    short = Calibration((SENTENCE,) * 60, logprobs).band(12)
+    short = Calibration((SENTENCE,) * N, logprobs).band(12)
     cut = logprobs[1:, :12].double()
-    assert short.n == 60
+    assert short.n == N
     assert short.low == pytest.approx(math.exp(min(mean_nll(r.tolist()) for r in cut)), rel=0.05)
-    whole = Calibration((SENTENCE,) * 60, logprobs).band(24)
+    whole = Calibration((SENTENCE,) * N, logprobs).band(24)
     assert whole.high > short.high
 
 
+def test_answers_that_are_not_about_their_requests_do_not_widen_the_band_unless_hardly_any_is():
+    requests = [talk.prompt.text for talk in calibration_talks()]
+    some = [f"As to that: {text}" if i % 2 else "Of course!" for i, text in enumerate(requests)]
+    logprobs = torch.tensor([[-1.0] * 12 if i % 2 else [-5.0] * 12 for i in range(N)])
+    band = Calibration(tuple(some), logprobs).band(12)
+    assert band.n == N // 2 and band.high == pytest.approx(math.e)
+    few = Calibration(tuple(some[:60]) + ("Of course!",) * (N - 60), logprobs).band(12)
+    assert few.n == N and few.high == pytest.approx(math.exp(5))
+
+
+def test_a_model_that_only_reasons_is_told_so():
+    class Thinks(Planted):
+        def generate(self, requests, decoding):
+            return [replace(g, text="", reasoning=g.text) for g in super().generate(requests, decoding)]
+
+    with pytest.raises(InputError, match="hardly an answer behind its reasoning in 48 tokens"):
+        calibration(Thinks(), 12)
+
+
 def test_a_loop_that_begins_late_widens_the_band_of_long_answers_alone():
-    texts = (SENTENCE + " so so so so so so so so so so so so",) * 60
-    found = Calibration(texts, torch.full((60, 48), -1.0))
+    texts = (SENTENCE + " so so so so so so so so so so so so",) * N
+    found = Calibration(texts, torch.full((N, 48), -1.0))
     assert repetition(texts[0]) > LEAST_REPETITION
     assert found.band(24).max_repetition == LEAST_REPETITION
     assert found.band(48).max_repetition == repetition(texts[0])

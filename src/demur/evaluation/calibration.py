@@ -20,10 +20,11 @@ from torch import Tensor
 from demur.attacks import attack
 from demur.directions.sealed import Sealed, read_sealed, write_sealed
 from demur.engines.base import Engine, Request
-from demur.errors import BadFile, OutOfRoom
+from demur.errors import BadFile, InputError, OutOfRoom
 from demur.evaluation.cached import cached
 from demur.evaluation.evaluator import Progress, answer, silent
-from demur.judges.coherence import CoherenceBand, fit_band, mean_nll, plain_request
+from demur.judges.coherence import SMALLEST_FIT, CoherenceBand, fit_band, mean_nll, plain_request
+from demur.judges.topic import stems
 from demur.models.kept import cache
 from demur.prompts.builtin import builtin
 from demur.runs import Journal, digest
@@ -49,15 +50,23 @@ class Calibration:
     """Float[Tensor, "answers length"], natural logarithms after the plain request; nan behind an answer's end."""
 
     def band(self, new_tokens: int) -> CoherenceBand:
-        """Where answers of up to `new_tokens` tokens lie: these, cut there."""
-        texts, nll = [], []
-        for text, row in zip(self.texts, self.logprobs.double(), strict=True):
-            kept = row[~row.isnan()].tolist()
-            texts.append(text[: math.ceil(len(text) * new_tokens / len(kept))] if len(kept) > new_tokens else text)
-            nll.append(mean_nll(kept[:new_tokens]))
+        """Where answers of up to `new_tokens` tokens lie: these, cut there, as far as they are about their requests.
+
+        An answer without a content word of its request is left out: under a wrapper some speak of the wrapper, and few
+        of these alone would set the upper bound. Where hardly any is left (a model of another language) all count.
+        Raises InputError for fewer than SMALLEST_FIT answers.
+        """
+        rows = [
+            (text, row[~row.isnan()].tolist()) for text, row in zip(self.texts, self.logprobs.double(), strict=True)
+        ]
+        asked = [stems(talk.prompt.text) for talk in calibration_talks()]
+        about = [row for row, words in zip(rows, asked, strict=True) if words & stems(row[0])]
+        if len(about) >= SMALLEST_FIT:
+            rows = about
+        texts = [text[: math.ceil(len(text) * new_tokens / max(len(kept), new_tokens))] for text, kept in rows]
         origin = {"prompts": "built-in plain and borderline, validation, every second one in a wrapper",
                   "wraps": list(WRAPS), "new_tokens": new_tokens}  # fmt: skip
-        return fit_band(texts, nll, origin)
+        return fit_band(texts, [mean_nll(kept[:new_tokens]) for _, kept in rows], origin)
 
 
 def calibration_talks() -> list[Conversation]:
@@ -105,6 +114,11 @@ def measure(engine: Engine, length: int, journal: Journal | None = None, progres
     requests = [Request(talk) for talk in calibration_talks()]
     told = partial(progress, "calibrating the judge")
     answers = answer(engine, requests, Decoding(length), journal, told)
+    if sum(bool(a.text.strip()) for a in answers) < SMALLEST_FIT and any(a.reasoning for a in answers):
+        raise InputError(
+            f"{engine.name} has hardly an answer behind its reasoning in {length} tokens, so the judge cannot be "
+            "calibrated on it; raise the new tokens, or turn thinking off."
+        )
     rows = _likelihoods(engine, answers, journal, progress)
     logprobs = torch.full((len(rows), max(1, *map(len, rows))), math.nan)
     for i, row in enumerate(rows):
