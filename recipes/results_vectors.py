@@ -21,9 +21,12 @@ from demur.attacks import unattacked
 from demur.directions.artifact import load_sealed_vector, save_vector
 from demur.directions.difference import difference_of_means
 from demur.engines.hf import HFEngine
-from demur.experiments.audit_config import AuditConfig
-from demur.experiments.vector_audit import audit
+from demur.experiments.audit_config import AuditConfig, Prepared
+from demur.experiments.run import Setup
+from demur.experiments.vector_audit import AuditResult, run_audit
 from demur.fitting.behaviours import VectorConfig, fit_behaviour
+from demur.fitting.cleaning import Cleaner, cleaned_subjects
+from demur.fitting.subjects import subjects_from
 from demur.models.named import here
 from demur.prompts.builtin import builtin
 from demur.prompts.pairs import CAA
@@ -42,16 +45,17 @@ REQUESTS = 36
 """Harmful and harmless fitting requests of the refusal direction."""
 PAIRS = 150
 """Contrast pairs that each vector is fitted on."""
-CONFIG = AuditConfig(multipliers=(-1.0, 1.0), attacks=ATTACKS, n=60, benign=12, items=60, randoms=3, questions=0,
-                     length=0.2)  # fmt: skip
+LENGTH = 0.2
+"""Of every vector, relative to the median activation norm."""
+WAY, CLEANED_ON = "constrained", 16
+"""How the worst vector is cleaned, and on how many fitting requests."""
+CONFIG = AuditConfig(multipliers=(-1.0, 1.0), attacks=ATTACKS, n=60, benign=12, items=60, randoms=3, questions=0)
 
 
 def nine(out: Path, quick: bool) -> Part:
     """1: all nine, and what geometry foretold."""
     began = time.monotonic()
-    engine = HFEngine(MODEL)
-    toward, vectors = refusal(engine), fitted(engine, out.parent, quick)
-    done = audit(engine, vectors, sized(quick), out / "audit", toward, progress=say)
+    done = audited(HFEngine(MODEL), out, quick)
     took = time.monotonic() - began
     for text in done.summary:
         print(f"# {text}", flush=True)
@@ -69,19 +73,26 @@ def nine(out: Path, quick: bool) -> Part:
 
 
 def cleaned(out: Path, quick: bool) -> Part:
-    """2: the vector that raises compliance most, beside itself cleaned."""
+    """2: the vector that raises compliance most, beside itself cleaned under wrappers that are not tested."""
     engine, config = HFEngine(MODEL), sized(quick)
-    toward, vectors = refusal(engine), fitted(engine, out.parent, quick)
-    before = audit(engine, vectors, config, out.parent / "part-1/audit", toward, progress=say)
+    before = audited(engine, out.parent / "part-1", quick)
     worst = max(before.endpoints, key=lambda end: end.change.value)
-    name = worst.arm.rpartition(" x")[0]
-    print(f"# cleaned: {name}, which changes compliance by {worst.change.value:+.2f} as {worst.arm}", flush=True)
-    done = audit(
-        engine, {name: vectors[name]}, replace(config, clean="constrained"), out / "audit", toward, progress=say
-    )
+    (one,) = (s for s in before.subjects if s.name == worst.arm.rpartition(" x")[0])
+    print(f"# cleaned: {one.name}, which changes compliance by {worst.change.value:+.2f} as {worst.arm}", flush=True)
+    cleaner = Cleaner(engine, refusal(engine), folder=out, n=CLEANED_ON, tested=ATTACKS, progress=say)
+    (after,) = cleaned_subjects(cleaner, [one], WAY, config.largest)
+    ready = Prepared((one, after), refusal(engine), {after.name: one.name}, {s.name: one.name for s in (one, after)})
+    done = run_audit(engine, ready, config, out / "audit", Setup(progress=say))
     for text in done.summary:
         print(f"# {text}", flush=True)
     return list(done.figures), []
+
+
+def audited(engine: HFEngine, out: Path, quick: bool) -> AuditResult:
+    """The audit of all vectors, in `out`."""
+    subjects = subjects_from(engine, fitted(engine, out.parent, quick), LENGTH, progress=say)
+    ready = Prepared(tuple(subjects), refusal(engine))
+    return run_audit(engine, ready, sized(quick), out / "audit", Setup(progress=say))
 
 
 def refusal(engine: HFEngine) -> Direction:
