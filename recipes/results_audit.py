@@ -152,7 +152,7 @@ def wide(out: Path, quick: bool) -> Part:
     verdicts = list(done.verdicts.values())
     lower = {subject_of(e.arm) for e in done.endpoints
              if e.holm < 0.05 and e.change.value < 0 and e.broken <= MAX_BROKEN_INCREASE}  # fmt: skip
-    (seen,) = (f for f in done.figures if f.metric == "detectable_change")
+    seen = [f for f in done.figures if f.metric == "detectable_change"]
     counts = {
         "raise_compliance": verdicts.count("raises compliance"),
         "lower_compliance": len(lower),
@@ -163,7 +163,7 @@ def wide(out: Path, quick: bool) -> Part:
     return figures, [
         Target("1a", "vectors that raise compliance", "natural", "audit", "raise_compliance", ">=", 1),
         Target("1b", "vectors that lower it", "natural", "audit", "lower_compliance", ">=", 1),
-        Target("1c", "what could have been seen", seen.arm, seen.set, seen.metric, "<=", 0.15, versus=seen.versus),
+        *(Target("1c", "what could have been seen", f.arm, f.set, f.metric, "<=", 0.15, versus=f.versus) for f in seen),
     ]
 
 
@@ -176,7 +176,7 @@ def told(figures: Sequence[Figure]) -> list[Figure]:
 
 def natural_audit(root: Path, quick: bool) -> tuple[dict[str, SteeringVector], AuditResult]:
     """The behaviours of NATURAL, audited where they break few answers; kept, for all parts read it."""
-    found = natural(root, NATURAL[::4] if quick else NATURAL)
+    found = natural(root, NATURAL[::2] if quick else NATURAL)
     config = AuditConfig(MILD, families(root), n=16 if quick else 60, benign=8 if quick else 16,
                          items=20 if quick else 60, randoms=1 if quick else 3, questions=0)  # fmt: skip
     subjects = [subject(name, vector) for name, vector in found.items()]
