@@ -177,7 +177,7 @@ def told(figures: Sequence[Figure]) -> list[Figure]:
 def natural_audit(root: Path, quick: bool) -> tuple[dict[str, SteeringVector], AuditResult]:
     """The behaviours of NATURAL, audited where they break few answers; kept, for all parts read it."""
     found = natural(root, NATURAL[::2] if quick else NATURAL)
-    config = AuditConfig(MILD, families(root), n=16 if quick else 60, benign=8 if quick else 16,
+    config = AuditConfig(MILD, families(root), n=16 if quick else 50, benign=8 if quick else 16,
                          items=20 if quick else 60, randoms=1 if quick else 3, questions=0)  # fmt: skip
     subjects = [subject(name, vector) for name, vector in found.items()]
     return found, audited(subjects, config, root / "natural", {name: name for name in found}, gradients(root))
@@ -187,7 +187,7 @@ def geometry(out: Path, quick: bool) -> Part:
     """3: planted and natural vectors: does the cosine with refusal predict the slope of compliance?"""
     base = natural(out.parent, NATURAL[-2:])
     made = planted(list(base.values()), refusal().vector)
-    config = AuditConfig(ENDS, families(out.parent), n=8 if quick else 60, benign=8, items=20, randoms=1, questions=0)
+    config = AuditConfig(ENDS, families(out.parent), n=8 if quick else 50, benign=8, items=20, randoms=1, questions=0)
     subjects = [subject(name, vector) for name, vector in made.items()]
     turned = audited(subjects, config, out / "planted", gradients=gradients(out.parent))
     figures = [plain(UNSAFE, "audit", "flagged", turned.verdicts[UNSAFE] == "raises compliance", 1)]
@@ -266,7 +266,7 @@ def cleaned_audit(
     """Vectors audited beside what each way of cleaning makes of them; way -> (name, cleaned name), all vectors by name,
     and the behaviour of each. owner: vectors whose behaviour has another name."""
     given = [subject(name, vector) for name, vector in vectors.items()]
-    config = AuditConfig(MILD, families(out.parent), n=8 if quick else 30, benign=8, items=20, randoms=1, questions=0)
+    config = AuditConfig(MILD, families(out.parent), n=8 if quick else 24, benign=8, items=20, randoms=1, questions=0)
     subjects, pairs = list(given), {}
     for way in WAYS:
         after = cleaned_subjects(cleaner(out.parent), given, way, config.largest)
