@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demur.errors import BadSpec
 from demur.judges.endpoint import LONGEST_WAIT, Reply, read, retry_after
+from demur.judges.rubric import RubricJudge
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,11 @@ def test_a_chat_completion_is_read_and_nothing_else(raw, reply):
 @given(st.binary())
 def test_no_bytes_raise(raw):
     assert read(raw) is None or isinstance(read(raw), Reply)
+
+
+@pytest.mark.parametrize("key", ["sk-secr\u00e9t", "sk-secret\nHost: other", "\u201csk-secret\u201d"])
+def test_a_key_that_no_header_can_hold_is_found_at_once_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(BadSpec, match="OPENAI_API_KEY holds letters or line breaks that no key has") as found:
+        RubricJudge("https://host/v1", "m")
+    assert "sk-" not in str(found.value)

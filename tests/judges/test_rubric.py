@@ -92,7 +92,7 @@ def test_a_well_formed_reply_is_the_verdict(serve: Start) -> None:
 def test_the_key_comes_from_the_environment_and_stays_out_of_spec_and_verdict(
     serve: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JUDGE_KEY", "sesame")
+    monkeypatch.setenv("JUDGE_KEY", "sesame\n")  # as it stands in a file
     server = serve(said(GOOD))
     judge = at(server, api_key_env="JUDGE_KEY")
     verdict = judge.judge([ROW])[0]

@@ -69,7 +69,9 @@ class Endpoint:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Raises BadSpec for an address that is none, or that would send the key in the clear."""
+        """Raises BadSpec for an address that is none, or that would send the key in the clear, and for a key that no
+        header can hold."""
+        key = self._key()
         try:
             url, host = urlsplit(self.base_url), urlsplit(self.base_url).hostname
             _ = url.port
@@ -77,13 +79,13 @@ class Endpoint:
             raise BadSpec(f"base_url {self.base_url!r} is no address ({error}); such as https://host/v1") from error
         if url.scheme not in ("http", "https") or not host:
             raise BadSpec(f"base_url {self.base_url!r} is no http(s) address, such as https://host/v1")
-        if url.scheme == "http" and host not in _LOOPBACK and os.environ.get(self.api_key_env):
+        if url.scheme == "http" and host not in _LOOPBACK and key:
             raise BadSpec(f"{self.base_url!r} would send {self.api_key_env} unencrypted; use https, or unset it")
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
         """The reply to one chat request. Raises Rejected; DemurError when the endpoint stays away, busy or
         unintelligible. A reply without text is ""."""
-        key = os.environ.get(self.api_key_env, "")
+        key = self._key()
         request = urllib.request.Request(
             self.base_url.rstrip("/") + "/chat/completions",
             data=json.dumps(body).encode(),
@@ -116,6 +118,13 @@ class Endpoint:
             f"{request.full_url} gave no reply in {self.attempts} attempts ({failure}); the verdicts that are there "
             f"are kept: check the address, and rerun to resume"
         )
+
+    def _key(self) -> str:
+        """The key, without the line's end that files give it; it is in no message."""
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not re.fullmatch(r"[\x20-\x7e]*", key):
+            raise BadSpec(f"{self.api_key_env} holds letters or line breaks that no key has; set it to the key alone")
+        return key
 
     def _wait(self) -> None:
         while (left := self._until[0] - time.monotonic()) > 0:
