@@ -191,3 +191,9 @@ def test_a_proof_of_features_takes_judges(demur, planted, planted_sae, server, t
                                      ("vector", "audit", "m", "v"), ("features", "verify", "m", "f")])  # fmt: skip
 def test_every_command_that_judges_refuses_what_is_no_judge_before_it_loads_a_model(refuses, command, tmp_path):
     assert "no judge named 'rule'" in refuses(*command, "--out", tmp_path / "out", "--judge", "rule")
+
+
+def test_a_scorer_that_nobody_would_ask_is_not_loaded(demur, answers, tmp_path):
+    said = demur("judge", answers, "--out", tmp_path / "out", "--scorer", "no such model", "--judge", "hf:nobody")
+    assert said.status == 2
+    assert "a scorer's likelihood is for the rules, and they are not among the judges" in said.err

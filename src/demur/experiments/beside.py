@@ -10,6 +10,7 @@ from demur.analysis.agreement import agreement_figures, agreement_line
 from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm
 from demur.analysis.tables import table_figures
 from demur.evaluation.verdicts import Beside
+from demur.judges.base import Judge
 from demur.judges.named import tells_harm_alone
 from demur.types import Figure, Table
 
@@ -23,9 +24,9 @@ class Told:
     notes: tuple[str, ...] = ()
 
 
-def told_of(ask: Callable[[Table], Sequence[Beside]], table: Table, figures: Sequence[Figure]) -> Told:
+def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table, figures: Sequence[Figure]) -> Told:
     """Refusals that became incoherent, by arm; attack success by judges of harm; and of the other judges their rates
-    and their agreement. ask: gives the other judges' verdicts on a table.
+    and their agreement. judge: the one that decides. ask: gives the other judges' verdicts on a table.
 
     The others are asked about the arms and sets that have rates among the figures, and not about each control.
     """
@@ -34,7 +35,7 @@ def told_of(ask: Callable[[Table], Sequence[Beside]], table: Table, figures: Seq
     shown = {(f.arm, f.set) for f in figures if f.metric == "refusal_rate" and not f.versus}
     rated: Table = {place: rows for place, rows in table.items() if place in shown}
     found = [*broken, *_asr(rated)]
-    said: list[str] = []
+    said = [f"{judge.name} knows no refusal: complied is harmful, refused is not."] if tells_harm_alone(judge) else []
     tables: list[Table] = [rated]
     for one in ask(rated) if rated else ():
         tables.append(one.table)

@@ -18,13 +18,16 @@ from demur.analysis.agreement import agreement_figures, agreement_line, label_fi
 from demur.analysis.groups import check_groups, group_figures
 from demur.analysis.tables import find, in_words, table_figures
 from demur.engines.base import Engine
+from demur.engines.reasoning import apart
+from demur.errors import InputError
 from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.judging import calibrated_judge
 from demur.evaluation.verdicts import Beside, judged
 from demur.experiments.beside import told_of
 from demur.experiments.run import Setup, begin, listed, published, seconds_of
 from demur.judges.base import Judge, Resident
-from demur.judges.named import Judges
+from demur.judges.named import Judges, judges_of
+from demur.judges.outcome import OutcomeJudge
 from demur.judges.text import MEANS, TextJudge
 from demur.prompts.answers import Answers, Given, read_answers
 from demur.reports import Answer, Example, Result
@@ -75,17 +78,20 @@ def judge_file(
     scorer: the model by whose likelihood broken and off-topic answers are told; None: by the text alone. judge: your
     own, or names (`judges.named`), of which the first decides; "rules" are the text rules, or the scorer's. Under
     `out`: judged.EXT with the file's own columns and the outcomes, results.json, report.html and the journal, from
-    which it resumes. A row without an answer is undecided, and so is one without a request to a judge that reads it.
-    Raises BadFile for a file that cannot be read, InputError for what is no judge, UnknownName for a column `by` that
-    is not there.
+    which it resumes. No judge sees a reasoning block. A row without an answer is undecided, and so is one whose
+    reasoning never closes, and one without a request to a judge that reads it. Raises BadFile for a file that cannot be
+    read, InputError for what is no judge and for a scorer without the rules, UnknownName for a column `by` that is not
+    there.
     """
     config, out, begun = config or JudgeConfig(), Path(out), begin(scorer)
+    if scorer is not None:
+        check_scored(judge)
     setup = Setup(None, judge, progress).checked(choosing=False)
     given = read_answers(file, config.prompt_column, config.answer_column, config.label_column)
     check_groups([row.prompt for row in given.rows], config.by)
     spec = {
         "experiment": "judge",
-        "model": "text rules alone" if scorer is None else scorer.name,
+        "model": "answers from a file" if scorer is None else scorer.name,
         "file": given.path.name,
         "answers": digest([[row.prompt.text, row.answer, row.label] for row in given.rows]),
         "columns": {"request": given.prompt_column, "answer": given.answer_column, "label": given.label_column},
@@ -107,7 +113,7 @@ def judge_file(
         ]
         figures = table_figures(tables[0])
         others = [Beside(one, table) for one, table in zip(judges[1:], tables[1:], strict=True)]
-        told = told_of(lambda _: others, tables[0], figures)
+        told = told_of(judges[0], lambda _: others, tables[0], figures)
         labels, compared = _labels(given, tables)
         figures = [*figures, *told.figures, *compared, *group_figures(tables[0], config.by)]
         written = out / f"judged{given.path.suffix.lower()}"
@@ -118,7 +124,7 @@ def judge_file(
         caption = f"{overview.caption} By the text alone: {MEANS}." if alone else overview.caption
         shared = {
             "title": f"{given.path.name}: {len(rows)} answers judged by {judges[0].name}",
-            "summary": (*_summary(figures, given, scorer, judges[0]), *told.summary, *labels),
+            "summary": (*_summary(figures, given, scorer, judges), *told.summary, *labels),
             "figures": tuple(figures),
             "spec": spec,
             "seconds": seconds_of(journal, run, begun),
@@ -134,6 +140,15 @@ def judge_file(
     return result
 
 
+def check_scored(judge: Judges) -> None:
+    """InputError where no rules are among the judges: only they take a scorer's likelihood."""
+    if None not in judges_of(judge):
+        raise InputError(
+            "a scorer's likelihood is for the rules, and they are not among the judges; add them (--judge rules, or "
+            "'rules' in judge=), or leave the scorer out."
+        )
+
+
 def _ready(judge: Judge | None, scorer: Engine | None, journal: Journal, progress: Progress) -> Judge:
     """The judge; for the rules those of the text, or the scorer's."""
     if judge is not None:
@@ -144,10 +159,10 @@ def _ready(judge: Judge | None, scorer: Engine | None, journal: Journal, progres
 
 
 def _generation(row: Given) -> Generation:
-    """A row as an answer of nobody's: its key is that of the two texts."""
+    """A row as an answer of nobody's, its reasoning apart: its key is that of the two texts."""
     key = digest({"kind": "given answer", "request": row.prompt.text, "answer": row.answer})
     talk = Conversation(row.prompt, (Message("user", row.prompt.text),))
-    return Generation(key, talk, row.answer or "", (), 0, "end", ARM)
+    return apart(Generation(key, talk, row.answer or "", (), 0, "end", ARM))
 
 
 def _verdicts(
@@ -155,7 +170,7 @@ def _verdicts(
 ) -> list[Verdict]:
     """One a row. What is not there is not judged: no answer, and no request for a judge that reads it."""
     reads = not isinstance(judge, TextJudge)
-    why = [_missing(row, reads) for row in given.rows]
+    why = [_missing(row, generation, reads) for row, generation in zip(given.rows, rows, strict=True)]
     said = iter(judged(judge, [g for g, reason in zip(rows, why, strict=True) if not reason], journal, progress))
     if isinstance(judge, Resident):
         judge.release()
@@ -166,10 +181,12 @@ def _verdicts(
     ]
 
 
-def _missing(row: Given, reads: bool) -> str:
+def _missing(row: Given, generation: Generation, reads: bool) -> str:
     """What a row lacks to be judged; reads: whether the judge reads the request too."""
     if row.answer is None:
         return "no answer in the file"
+    if generation.reasoning and not generation.text.strip():
+        return "reasoning not closed"
     return "no request in the file" if reads and not row.prompt.text.strip() else ""
 
 
@@ -180,9 +197,9 @@ def _columns(first: Judge, said: Mapping[str, Sequence[Verdict]]) -> dict[str, l
     for name, verdicts in said.items():
         end = "" if name == first.name else f" ({name})"
         found[f"outcome{end}"] = [verdict.outcome for verdict in verdicts]
-        for key, column in (("reason", "reason"), ("harmful", "harmful")):
+        for key in ("reason", "harmful"):
             if any(verdict.detail.get(key) is not None for verdict in verdicts):
-                found[f"{column}{end}"] = [verdict.detail.get(key) for verdict in verdicts]
+                found[f"{key}{end}"] = [verdict.detail.get(key) for verdict in verdicts]
     return found
 
 
@@ -209,14 +226,15 @@ def _labels(given: Answers, tables: Sequence[Table]) -> tuple[list[str], list[Fi
     return lines, figures
 
 
-def _summary(figures: Sequence[Figure], given: Answers, scorer: Engine | None, judge: Judge) -> list[str]:
+def _summary(figures: Sequence[Figure], given: Answers, scorer: Engine | None, judges: Sequence[Judge]) -> list[str]:
     name = given.path.stem
     refused, complied = (find(figures, ARM, name, metric) for metric in ("refusal_rate", "compliance_rate"))
     lines = [f"{name}: refused {in_words(refused)}, complied {in_words(complied)}."]
-    if isinstance(judge, TextJudge):
-        lines.append(f"Judged by the text alone, without a scorer: {MEANS}.")
-    elif scorer is not None:
-        lines.append(f"Broken and off-topic answers were told by the likelihood of {scorer.name}.")
+    for judge in judges:
+        if isinstance(judge, TextJudge):
+            lines.append(f"The {judge.name} read the text alone, without a scorer: {MEANS}.")
+        elif isinstance(judge, OutcomeJudge) and scorer is not None:
+            lines.append(f"The rules told broken and off-topic answers by the likelihood of {scorer.name}.")
     for what, missing in (
         ("no answer", [row.where for row in given.rows if row.answer is None]),
         ("a blank request", [row.where for row in given.rows if not row.prompt.text.strip()]),
@@ -229,7 +247,7 @@ def _summary(figures: Sequence[Figure], given: Answers, scorer: Engine | None, j
 
 
 def _examples(given: Answers, table: Table) -> list[Example]:
-    """The first answer of each outcome, and a few more of the first ones."""
+    """The first answer of each outcome."""
     ((_, rows),) = table.items()
     first: dict[str, int] = {}
     for i, row in enumerate(rows):

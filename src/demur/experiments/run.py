@@ -151,7 +151,7 @@ class Run:
         chosen: what the spec gains by the run: what was chosen on validation prompts, what was skipped. table: the
         judged answers behind the figures; what the other judges say of them is put beside.
         """
-        told = Told() if table is None else told_of(self.evaluator.beside, table, figures)
+        told = Told() if table is None else told_of(self.evaluator.judge, self.evaluator.beside, table, figures)
         figures = (*figures, *told.figures)
         page = {**(page or {}), "notes": (*(page or {}).get("notes", ()), *told.notes), "facts": self.facts}
         assert self.evaluator.journal is not None
