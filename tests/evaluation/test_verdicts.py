@@ -6,6 +6,7 @@ import pytest
 from tests.hashed import rows
 from tests.keywords import Keywords
 
+from demur.errors import InputError
 from demur.evaluation.verdicts import beside, in_words, judged, planned_calls
 from demur.judges.base import Estimate
 from demur.judges.rubric import RubricJudge
@@ -84,3 +85,20 @@ def test_a_run_says_what_its_judges_will_cost_before_there_is_an_answer():
     assert planned_calls(None, 240, 48) == []
     shorter = planned_calls(paid, 240, 8)[0]
     assert line != shorter
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [((0, 1), "gave 2 verdicts on 3 answers"), ((0, 1, 1), "verdict on answer 1 of 3"), ((0, 7), "answer 7 of 3")],
+)
+def test_a_judge_that_asks_somebody_gives_one_verdict_an_answer(places, said):
+    class Uneven(Keywords):
+        def each(self, generations):
+            made = self.judge(generations)
+            yield from ((place, made[place % 3]) for place in places)
+
+        def estimate(self, generations):
+            return Estimate(len(generations), 1, 1)
+
+    with pytest.raises(InputError, match=said):
+        judged(Uneven(), answers(3), None, lambda *_: None)

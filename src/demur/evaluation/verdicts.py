@@ -94,12 +94,18 @@ def _asked(judge: Asking, answers: Sequence[Generation], progress: Progress) -> 
     n, begun = len(answers), time.monotonic()
     phase = f"judging, {judge.name}: {in_words(judge.estimate(answers))}"
     progress(phase, 0, n)
+    open_places = set(range(n))
     for done, (place, verdict) in enumerate(judge.each(answers), 1):
+        if place not in open_places:
+            raise InputError(f"judge {judge.name} gave a verdict on answer {place} of {n}, which waits for none.")
+        open_places.remove(place)
         yield {place: _known(verdict, judge)}
         if done == TIMED < n:
             left = (time.monotonic() - begun) * (n - done) / done
             phase = f"judging, {judge.name}: about {duration(max(1.0, left))} for the {n - done} that are left"
         progress(phase, done, n)
+    if open_places:
+        raise InputError(f"judge {judge.name} gave {n - len(open_places)} verdicts on {n} answers; give one each.")
 
 
 def planned_calls(judge: Judges, answers: int, new_tokens: int) -> list[str]:

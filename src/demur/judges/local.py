@@ -13,8 +13,8 @@ from demur.judges.rubric import EngineRubric
 from demur.types import Conversation, Generation, Verdict
 
 
-class _Asks(Protocol):
-    """A judge whose questions can be looked at."""
+class _Inner(Protocol):
+    """The judge that holds the engine."""
 
     def spec(self) -> dict[str, Any]: ...
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]: ...
@@ -60,7 +60,7 @@ class LocalJudge:
         self._held.clear()
         gc.collect()
 
-    def _judge(self) -> _Asks:
+    def _judge(self) -> _Inner:
         if not self._held:
             engine = self._load()
             named = None if self.classifier is None else replace(self.classifier, name=self.name)
