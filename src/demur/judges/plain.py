@@ -62,7 +62,8 @@ _SAMPLE = re.compile(
     r"tell)|ways? to (?:\w+ )?(?:say|decline|refuse|tell|turn)|polite (?:\w+ )?(?:refusal|reply|response|answer|no)|"
     r"translat\w+|means|try saying|(?:sample|template|draft) (?:\w+ )?(?:reply|response|answer|message|note|e-?mail|"
     r"text|letter|refusal)|(?!(?:I|that|this|enough|(?:polic|guideline|rule|instruction|principle|programming|training)"
-    r"\w*)\b)\w+ (?:said|says|replied|replies|wrote|writes|reads?|answered|answers|stated|states))\b[^.!?:\n]{0,60}:\s+(?=\S)",
+    r"\w*)\b)\w+ (?:said|says|replied|replies|wrote|writes|reads?|answered|answers|stated|states))\b"
+    r"[^.!?:\n]{0,60}:\s+(?=\S)",
     re.I,
 )
 
