@@ -152,7 +152,8 @@ def facts(out: Path, quick: bool) -> Part:
 
 def suite(out: Path, quick: bool) -> Part:
     """5: the tests of every judge."""
-    figures = tests_run("tests", "judges", ["tests/judges", "tests/contracts/test_judge_suite.py"])
+    paths = ["tests/judges", "tests/contracts/test_judge_suite.py", "tests/contracts/test_rubric_faults.py"]
+    figures = tests_run("tests", "judges", paths)
     return figures, [Target("5", "failed tests", "tests", "judges", "failed", "<=", 0)]
 
 

@@ -46,10 +46,6 @@ _INLINE = re.compile(r"`[^`\n]{1,200}`")
 _BLOCK = re.compile(r"(?:^[ \t]*>[^\n]*(?:\n|\Z))+", re.M)
 _QUOTED = re.compile(r'"[^"\n]{0,600}(?:"|$)', re.M)
 _SINGLE = re.compile(r"(?<![\w'])'(?=\S)(?:[^'\n]|'(?=\w)){2,400}?(?<=\S)'(?!\w)")
-_CODE = re.compile(
-    r"^[ \t]*(?:print|return|echo|def|raise|throw|const|let|var|if|elif|else|#|//)\b[^\n]*[\"'(=:][^\n]*$",
-    re.M,
-)
 _LETTER = re.compile(
     r"(?:^|(?<=\n))[ \t]*(?:(?:subject|re|betreff|objet|asunto)[ \t]*:[^\n]*\n\s*(?:(?:dear|hi|hello)[^\n]{0,60}\n)?|"
     r"dear (?!user\b|friend\b|sir,? I\b)[^\n,:]{1,40}[,:][ \t]*\n)[\s\S]*?(?:\n[ \t]*(?:(?:yours|kind|best|warm|with|"
