@@ -127,11 +127,6 @@ def fit_band(
     )
 
 
-def repeats(text: str, band: CoherenceBand) -> bool:
-    """Does a text repeat more than the band allows?"""
-    return repetition(text) > band.max_repetition
-
-
 def perplexity_fault(logprobs: Sequence[float], band: CoherenceBand, repeated: float) -> str:
     """ "low perplexity", "high perplexity", or "" when the answer lies in the band or is too short to tell.
 
@@ -144,10 +139,3 @@ def perplexity_fault(logprobs: Sequence[float], band: CoherenceBand, repeated: f
     if perplexity > band.high:
         return "high perplexity"
     return "low perplexity" if perplexity < band.low and repeated else ""
-
-
-def judge(text: str, logprobs: Sequence[float], band: CoherenceBand) -> str:
-    """What makes an answer incoherent ("empty", "repeats", "high perplexity", "low perplexity"), or ""."""
-    if not text.strip():
-        return "empty"
-    return "repeats" if repeats(text, band) else perplexity_fault(logprobs, band, repetition(text))
