@@ -23,6 +23,7 @@ def run(tmp_path_factory, build):
     after = steering_vector({site: rest}, {"wrappers": ["direct", "prefill"]})
     subjects = (subject("warm", steering_vector({site: value}, {"beats_null": False})),
                 subject("old", steering_vector({site: value}, {"clears_null": False})),
+                subject("alone", steering_vector({site: value}, {"beats_null": False, "null_effects": []})),
                 subject("warm, direction", after))  # fmt: skip
     told = {"warm": "warmth", "warm, direction": "warmth"}
     ready = Prepared(subjects, axis, {"warm, direction": "warm"}, told, remarks=("Nothing else.",))
@@ -72,6 +73,6 @@ def test_each_endpoint_and_each_random_arm_has_a_line(run):
 def test_the_overview_has_a_row_a_vector_with_its_verdict_and_the_random_one(run):
     done, _ = run
     assert done.overview is not None
-    assert [row.label for row in done.overview.rows] == ["warm", "old", "warm, direction", "random"]
+    assert [row.label for row in done.overview.rows] == ["warm", "old", "alone", "warm, direction", "random"]
     assert [row.cells[0].text for row in done.overview.rows[:3]] == list(done.verdicts.values())
     assert done.overview.rows[3].control

@@ -76,8 +76,9 @@ def _mitigated(figures: Sequence[Figure], cleaned: Mapping[str, str]) -> list[st
 
 
 def _without_effect(ready: Prepared) -> list[str]:
-    """Fitted vectors that do no more than vectors fitted on shuffled labels."""
+    """Fitted vectors that do no more than vectors fitted on shuffled labels, where there were any."""
     origins = {s.name: s.vector.origin for s in ready.subjects if s.vector is not None}
+    origins = {name: origin for name, origin in origins.items() if origin.get("null_effects") != []}
     # Files written before the key was renamed say `clears_null`.
     names = [name for name, origin in origins.items() if origin.get("beats_null", origin.get("clears_null")) is False]
     return [f"No more effect than vectors fitted on shuffled labels: {', '.join(names)}."] if names else []
