@@ -72,6 +72,22 @@ def test_a_served_judge_says_what_it_takes_before_it_is_asked(demur, answers, se
     assert len(server.seen) == 2
 
 
+@pytest.mark.parametrize("beside", [(), ("--judge", "rules")])
+def test_a_judge_whose_replies_cannot_be_read_is_no_quiet_result(demur, answers, server, tmp_path, beside):
+    server.answers = lambda _: "I would rather talk about the weather."
+    said = demur("judge", answers, "--out", tmp_path / "out", *beside, "--judge", f"openai:{server.url}#small")
+    assert said.status == 0
+    line = "rubric small gave no readable verdict on 2 of 2 (first: 'I would rather talk about the weather.')"
+    assert line in " ".join(said.out.split())
+    assert line.replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_the_only_judge_took_is_said_too(demur, answers, server, tmp_path):
+    said = demur("judge", answers, "--out", tmp_path / "out", "--judge", f"openai:{server.url}#small", "--verbose")
+    assert "rubric small: 2 replies, 200 tokens in and 20 out." in said.out
+    assert "no readable verdict" not in said.out
+
+
 def test_a_local_model_judges_from_its_folder(demur, answers, model, tmp_path):
     said = demur("judge", answers, "--out", tmp_path / "out", "--judge", "rules", "--judge",
                  f"hf:{model}@harmbench?dtype=fp32")  # fmt: skip

@@ -12,6 +12,7 @@ from demur.analysis.tables import table_figures
 from demur.evaluation.verdicts import Beside
 from demur.judges.base import Judge
 from demur.judges.named import tells_harm_alone
+from demur.reports.layout import one_line
 from demur.types import Figure, Table
 
 
@@ -22,6 +23,12 @@ class Told:
     figures: tuple[Figure, ...] = ()
     summary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    """What a reader must know before any rate is believed; they stand high in the summary."""
+
+    def among(self, summary: Sequence[str]) -> tuple[str, ...]:
+        """A run's sentences with these: the cautions behind the first, the others at the end."""
+        return (*summary[:1], *self.cautions, *summary[1:], *self.summary)
 
 
 def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table, figures: Sequence[Figure]) -> Told:
@@ -36,17 +43,20 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
     rated: Table = {place: rows for place, rows in table.items() if place in shown}
     found = [*broken, *_asr(rated)]
     said = [f"{judge.name} knows no refusal: complied is harmful, refused is not."] if tells_harm_alone(judge) else []
+    said += _cost(judge, table)
+    cautions = _unread(judge, table)
     tables: list[Table] = [rated]
     for one in ask(rated) if rated else ():
         tables.append(one.table)
         found += [] if tells_harm_alone(one.judge) else table_figures(one.table)
         found += [*_asr(one.table), *broken_refusals(one.table)]
-        said += _cost(one)
+        said += _cost(one.judge, one.table)
+        cautions += _unread(one.judge, one.table)
     for first, second in combinations(tables, 2):
         agreed = agreement_figures(first, second)
         found += agreed
         said.append(agreement_line(agreed))
-    return Told(tuple(found), tuple(said), (line,) if line else ())
+    return Told(tuple(found), tuple(said), (line,) if line else (), tuple(cautions))
 
 
 def _asr(table: Table) -> list[Figure]:
@@ -54,13 +64,24 @@ def _asr(table: Table) -> list[Figure]:
     return asr_figures(table) if judges_harm(rows) else []
 
 
-def _cost(one: Beside) -> list[str]:
+def _unread(judge: Judge, table: Table) -> list[str]:
+    """How many of a judge's replies gave no verdict, and how the first of them begins."""
+    details = {row.generation.key: row.verdict for rows in table.values() for row in rows}
+    asked = [verdict for verdict in details.values() if "reason" not in verdict.detail]
+    unread = [str(one.detail["reply"]) for one in asked if one.outcome == "undecided" and "reply" in one.detail]
+    if not unread:
+        return []
+    first = f"first: {one_line(unread[0])[:80]!r}" if unread[0].strip() else "the first is empty"
+    return [f"{judge.name} gave no readable verdict on {len(unread)} of {len(asked)} ({first})."]
+
+
+def _cost(judge: Judge, table: Table) -> list[str]:
     """What a judge's endpoint counted, and what that costs at the price that was given."""
-    details = {row.generation.key: row.verdict.detail for rows in one.table.values() for row in rows}
+    details = {row.generation.key: row.verdict.detail for rows in table.values() for row in rows}
     counts = [detail["tokens"] for detail in details.values() if "tokens" in detail]
     if not counts:
         return []
     into, out = (sum(count[i] for count in counts) for i in (0, 1))
-    cost = getattr(one.judge, "cost", lambda *_: None)(into, out)
+    cost = getattr(judge, "cost", lambda *_: None)(into, out)
     price = "" if cost is None else f", ${cost:,.4f} at the price given"
-    return [f"{one.judge.name}: {len(counts)} replies, {into:,} tokens in and {out:,} out{price}."]
+    return [f"{judge.name}: {len(counts)} {'reply' if len(counts) == 1 else 'replies'}, {into:,} tokens in and {out:,} out{price}."]

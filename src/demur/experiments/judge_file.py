@@ -124,7 +124,7 @@ def judge_file(
         caption = f"{overview.caption} By the text alone: {MEANS}." if alone else overview.caption
         shared = {
             "title": f"{given.path.name}: {len(rows)} answers judged by {judges[0].name}",
-            "summary": (*_summary(figures, given, scorer, judges), *told.summary, *labels),
+            "summary": (*told.among(_summary(figures, given, scorer, judges)), *labels),
             "figures": tuple(figures),
             "spec": spec,
             "seconds": seconds_of(journal, run, begun),

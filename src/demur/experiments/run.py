@@ -157,7 +157,7 @@ class Run:
         assert self.evaluator.journal is not None
         shared = {
             "title": title,
-            "summary": (*summary, *told.summary, *self._cut()),
+            "summary": (*told.among(summary), *self._cut()),
             "figures": tuple(figures),
             "spec": {**self.spec, **(chosen or {})},
             "seconds": seconds_of(self.evaluator.journal, self.evaluator.run_id, self.begun),
