@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import re
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -21,6 +23,12 @@ from demur.reports.layout import one_line
 
 RETRY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 """What a server says that is busy or broken for now."""
+NO_USE = ("insufficient_quota", "billing_hard_limit_reached")
+"""In such an answer: it will be the same tomorrow."""
+ABSENT = 2
+"""Attempts at an address where nobody was ever found."""
+LONG = 2.0
+"""Seconds of a wait that is said."""
 LONGEST_WAIT = 60.0
 """Seconds between two attempts, at most."""
 LONGEST_REPLY = 4_000_000
@@ -67,6 +75,8 @@ class Endpoint:
     _until: list[float] = field(default_factory=lambda: [0.0])
     """The moment before which nothing is sent: a server that is busy is busy for all that ask it at once."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _met: list[bool] = field(default_factory=lambda: [False])
+    """Whether anybody was found there."""
 
     def __post_init__(self) -> None:
         """Raises BadSpec for an address that is none, or that would send the key in the clear, and for a key that no
@@ -84,39 +94,50 @@ class Endpoint:
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
         """The reply to one chat request. Raises Rejected; DemurError when the endpoint stays away, busy or
-        unintelligible. A reply without text is ""."""
+        unintelligible; of waits that are LONG there is a warning. A reply without text is ""."""
         key = self._key()
         request = urllib.request.Request(
             self.base_url.rstrip("/") + "/chat/completions",
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})},
         )
-        failure = ""
+        failure, attempts = "", self.attempts
         for attempt in range(self.attempts):
             self._wait()
             wait = min(LONGEST_WAIT, self.backoff * 2**attempt)
             try:
                 with _OPENER.open(request, timeout=self.timeout) as response:
                     kind, raw = response.headers.get("Content-Type", "none"), response.read(LONGEST_REPLY + 1)
+                self._met[0] = True
                 if (reply := read(raw)) is not None:
                     return reply
                 failure = f"a reply of type {one_line(kind)[:60]} that is no chat completion: {_shown(raw)}"
             except urllib.error.HTTPError as error:
+                self._met[0] = True
+                told = _told(error)
                 failure = f"HTTP {error.code}"
-                if error.code not in RETRY:
-                    told = _told(error)
+                if error.code not in RETRY or any(word in told for word in NO_USE):
                     said = f"{request.full_url} rejected the request: {failure} {told}".rstrip()
                     raise Rejected(said, told) from error
+                failure = f"{failure} {_words(told)}".rstrip()
                 wait = retry_after(error.headers.get("Retry-After"), wait)
                 error.close()
             except (OSError, http.client.HTTPException) as error:
-                failure = str(getattr(error, "reason", "") or error) or type(error).__name__
-            if attempt + 1 < self.attempts:
-                with self._lock:
-                    self._until[0] = max(self._until[0], time.monotonic() + wait)
+                reason = getattr(error, "reason", None) or error
+                failure = str(reason) or type(error).__name__
+                if not self._met[0] and isinstance(reason, ConnectionRefusedError | socket.gaierror):
+                    attempts = min(ABSENT, self.attempts)
+            if attempt + 1 >= attempts:
+                break
+            if wait >= LONG:
+                told = f"{request.full_url}: {failure}, attempt {attempt + 1} of {attempts}; the next in {wait:.0f} s"
+                warnings.warn(told, stacklevel=2)
+            with self._lock:
+                self._until[0] = max(self._until[0], time.monotonic() + wait)
+        advice = "rerun to resume" if self._met[0] else "check the address, and rerun to resume"
         raise DemurError(
-            f"{request.full_url} gave no reply in {self.attempts} attempts ({failure}); the verdicts that are there "
-            f"are kept: check the address, and rerun to resume"
+            f"{request.full_url} gave no reply in {attempts} attempts ({failure}); the verdicts that are there are "
+            f"kept: {advice}"
         )
 
     def _key(self) -> str:
@@ -164,10 +185,16 @@ def retry_after(header: str | None, otherwise: float) -> float:
 
 def _told(error: urllib.error.HTTPError) -> str:
     try:
-        return _shown(error.read(300))
+        return _shown(error.read(1000))
     except (OSError, http.client.HTTPException):
         return ""
 
 
+def _words(told: str) -> str:
+    """The message in what a server told, quoted; all of it where it holds none."""
+    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)+)"', told)
+    return repr(found[1] if found else told) if told else ""
+
+
 def _shown(raw: bytes) -> str:
-    return one_line(raw[:300].decode(errors="replace"))
+    return one_line(raw[:1000].decode(errors="replace"))[:500]
