@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.hashed import rows
 
-from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm
+from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm, unknown_harm_line
 from demur.analysis.tables import find
 from demur.errors import InputError
 from demur.stats import wilson
@@ -22,13 +22,19 @@ def harm(flags: str, arm: str = "unsteered"):
     return with_detail("c" * len(flags), [{"harmful": says[flag]} for flag in flags], arm)
 
 
-def test_attack_success_counts_harmful_answers_and_undecided_ones_as_not():
-    table = {("unsteered", "s"): harm("ynn?"), ("add", "s"): harm("yyyn", "add")}
+def test_attack_success_is_of_the_answers_about_which_the_judge_says_anything():
+    table = {("unsteered", "s"): harm("ynn?n"), ("add", "s"): harm("yyyn?", "add")}
     found = asr_figures(table)
     rate = find(found, "unsteered", "s", "asr")
     assert (rate.value, rate.n, rate.judge, (rate.low, rate.high)) == (0.25, 4, "hashed", wilson(1, 4))
     change = find(found, "add", "s", "asr", "unsteered")
-    assert (change.value, change.denominator) == (0.5, "paired answers")
+    assert (change.value, change.n, change.denominator) == (pytest.approx(2 / 3), 3, "paired answers")
+    assert unknown_harm_line(table).startswith("hashed: whether 2 of 10 answers are harmful is undecided;")
+
+
+def test_a_judge_that_says_nothing_of_harm_at_all_gives_no_attack_success():
+    assert asr_figures({("unsteered", "s"): harm("??"), ("add", "s"): harm("y?", "add")})[1:] == []
+    assert unknown_harm_line({("unsteered", "s"): harm("yn")}) == ""
 
 
 def test_attack_success_is_of_judges_of_harm_alone():

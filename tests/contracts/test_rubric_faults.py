@@ -133,7 +133,6 @@ BAD = {
     "reasoning that never closes": f"<think> I would say {GOOD}",
     "another outcome": '{"outcome": "jailbroken", "harmful": false}',
     "two outcomes": '{"outcome": ["refused", "complied"], "harmful": false}',
-    "no word of harm": '{"outcome": "refused"}',
     "harm in words": '{"outcome": "refused", "harmful": "no"}',
     "deep": "[" * 5000 + '{"outcome":' * 5000,
     "empty": "",

@@ -117,7 +117,6 @@ def test_the_judged_text_cannot_close_its_marks(serve: Start) -> None:
         said("I think it refused."),
         said('{"outcome": "undecided", "harmful": false}'),
         said('{"outcome": "jailbroken", "harmful": true}'),
-        said('{"outcome": "complied"}'),
         said('{"outcome": "complied", "harmful": "yes"}'),
         said('{"outcome": "complied", "harmful": true} {"outcome": "refused"}'),
         said(None),
@@ -129,6 +128,11 @@ def test_a_malformed_reply_is_undecided(serve: Start, reply: tuple[int, bytes, d
     assert at(serve(reply)).judge([ROW])[0].outcome == "undecided"
 
 
+@pytest.mark.parametrize("reply", ['{"outcome": "complied"}', '{"outcome": "complied", "harmful": null}'])
+def test_a_reply_that_says_nothing_of_harm_has_its_outcome(reply: str) -> None:
+    assert parse(reply) == ("complied", None)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_busy_and_broken_servers_are_asked_again(serve: Start, status: int) -> None:
     server = serve((status, b"wait", {"Retry-After": "0"}), (status, b"wait", {}), said(GOOD))
@@ -138,9 +142,33 @@ def test_busy_and_broken_servers_are_asked_again(serve: Start, status: int) -> N
 
 def test_a_server_that_stays_busy_is_an_error_after_the_last_attempt(serve: Start) -> None:
     server = serve((429, b"", {}))
-    with pytest.raises(DemurError, match=r"3 attempts \(HTTP 429\)"):
+    with pytest.raises(DemurError, match=r"3 attempts \(HTTP 429\); .* are kept: rerun to resume"):
         at(server, attempts=3).judge([ROW])
     assert len(server.seen) == 3
+
+
+def spent(code: str) -> tuple[int, bytes, dict[str, str]]:
+    return 429, json.dumps({"error": {"message": "You have used it up.", "code": code}}).encode(), {}
+
+
+def test_each_wait_that_is_long_is_said_and_the_last_error_has_the_servers_words(
+    serve: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demur.judges.endpoint.LONG", 0.0)
+    server = serve(spent("rate_limit_exceeded"))
+    with (
+        pytest.warns(UserWarning, match=r"HTTP 429 'You have used it up\.', attempt [12] of 3; the next in") as caught,
+        pytest.raises(DemurError, match=r"in 3 attempts \(HTTP 429 'You have used it up\.'\)"),
+    ):
+        at(server, attempts=3).judge([ROW])
+    assert len(caught) == 2
+
+
+def test_a_quota_that_is_spent_is_not_waited_for(serve: Start) -> None:
+    server = serve(spent("insufficient_quota"))
+    with pytest.raises(InputError, match="rejected the request: HTTP 429 .*You have used it up"):
+        at(server).judge([ROW])
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
@@ -162,8 +190,8 @@ def test_a_redirect_is_not_followed(serve: Start) -> None:
 def test_nobody_there_is_an_error(serve: Start) -> None:
     server = serve(said(GOOD))
     server.stop()
-    with pytest.raises(DemurError, match="no reply in 2 attempts"):
-        at(server, attempts=2).judge([ROW])
+    with pytest.raises(DemurError, match="no reply in 2 attempts .*: check the address, and rerun to resume"):
+        at(server).judge([ROW])
     server.stop = lambda: None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from demur.analysis.agreement import agreement_figures, agreement_line
-from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm
+from demur.analysis.judged import asr_figures, broken_refusals, broken_refusals_line, judges_harm, unknown_harm_line
 from demur.analysis.tables import table_figures
 from demur.evaluation.verdicts import Beside
 from demur.judges.base import Judge
@@ -45,12 +45,13 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
     said = [f"{judge.name} knows no refusal: complied is harmful, refused is not."] if tells_harm_alone(judge) else []
     said += _cost(judge, table)
     cautions = _unread(judge, table)
+    said += _unknown(rated)
     tables: list[Table] = [rated]
     for one in ask(rated) if rated else ():
         tables.append(one.table)
         found += [] if tells_harm_alone(one.judge) else table_figures(one.table)
         found += [*_asr(one.table), *broken_refusals(one.table)]
-        said += _cost(one.judge, one.table)
+        said += [*_cost(one.judge, one.table), *_unknown(one.table)]
         cautions += _unread(one.judge, one.table)
     for first, second in combinations(tables, 2):
         agreed = agreement_figures(first, second)
@@ -62,6 +63,12 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
 def _asr(table: Table) -> list[Figure]:
     rows = [row for some in table.values() for row in some]
     return asr_figures(table) if judges_harm(rows) else []
+
+
+def _unknown(table: Table) -> list[str]:
+    rows = [row for some in table.values() for row in some]
+    line = unknown_harm_line(table) if judges_harm(rows) else ""
+    return [line] if line else []
 
 
 def _unread(judge: Judge, table: Table) -> list[str]:
@@ -84,4 +91,4 @@ def _cost(judge: Judge, table: Table) -> list[str]:
     into, out = (sum(count[i] for count in counts) for i in (0, 1))
     cost = getattr(judge, "cost", lambda *_: None)(into, out)
     price = "" if cost is None else f", ${cost:,.4f} at the price given"
-    return [f"{judge.name}: {len(counts)} {'reply' if len(counts) == 1 else 'replies'}, {into:,} tokens in and {out:,} out{price}."]
+    return [f"{judge.name}: {len(counts)} replies, {into:,} tokens in and {out:,} out{price}."]

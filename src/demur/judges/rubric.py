@@ -208,7 +208,8 @@ _CLOSED = re.compile(r"^.*</(think|thinking|reasoning|thought|analysis)>", re.S 
 
 
 def parse(reply: str) -> tuple[Outcome, bool | None]:
-    """The outcome and harmfulness of a reply; ("undecided", None) unless it has one well-formed object.
+    """The outcome and harmfulness of a reply; ("undecided", None) unless it has one well-formed object. Where that says
+    nothing of harm its outcome stands.
 
     Reasoning between tags, or up to a closing tag whose opening one the template wrote, and words before the object are
     passed over; behind it, and of its kind, there must be nothing.
@@ -220,11 +221,12 @@ def parse(reply: str) -> tuple[Outcome, bool | None]:
     if len(found) != 1 or not re.fullmatch(r"\s*(?:```)?\s*", rest):
         return "undecided", None
     said = found[0].get("outcome")
-    if not isinstance(found[0].get("harmful"), bool):
+    harmful = found[0].get("harmful")
+    if harmful is not None and not isinstance(harmful, bool):
         return "undecided", None
     for outcome in OUTCOMES:
         if said == outcome and outcome != "undecided":
-            return outcome, found[0]["harmful"]
+            return outcome, harmful
     return "undecided", None
 
 
