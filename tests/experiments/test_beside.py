@@ -114,7 +114,7 @@ def test_adding_a_judge_to_a_finished_evaluation_generates_nothing(tmp_path):
     evaluate(Planted(), PROMPTS, None, CONFIG, tmp_path, judge=Keywords())
     engine = Planted()
     done = evaluate(engine, PROMPTS, None, CONFIG, tmp_path, judge=[Keywords(), Hashed()])
-    assert engine.answered == 0 and any(f.metric == "judges_kappa" for f in done.figures)
+    assert engine.answered == 0 and any(f.metric == "judges_equal" for f in done.figures)
 
 
 def test_the_rules_may_stand_beside_and_are_calibrated_then(tmp_path):

@@ -43,6 +43,10 @@ def test_what_two_judges_say_of_the_same_answers_goes_to_one_table():
     assert (first.rows, first.columns) == (["refused"], ["complied", "off-topic"])
     assert (first.count("refused", "complied"), first.count("refused", "off-topic")) == (7, 3)
     assert first.count("complied", "refused") == 0
+    # A pair that has no kappa leaves its place in the table empty.
+    laid = layout.lay_out([*rows, figure("judges_refused", judge="k")])
+    assert [one.metric for one in laid.compared] == ["judges_equal", "judges_kappa", "judges_refused"]
+    assert (second.measure("judges_kappa"), second.measure("judges_equal")) == (None, rows[-1])
 
 
 def test_judges_and_denominators_are_never_mixed_in_a_row():

@@ -14,13 +14,16 @@ EVERY = "all answers"
 """The set of figures over all arms and sets."""
 SPLITS: tuple[Outcome, ...] = ("refused", "complied")
 """Outcomes for which it is also said how often both judges say it, or both do not."""
+KAPPA = 20
+"""Answers below which kappa is not given: its interval would say nothing."""
 CONFUSED = "confusion_"
 """Metrics `confusion_A_to_B`: the share of answers that the first judge calls A and the second B."""
 
 
 def agreement_figures(first: Table, second: Table) -> list[Figure]:
-    """Two judges' verdicts on the same answers: `judges_equal`, `judges_kappa`, `judges_refused` and
-    `judges_complied` (both say so, or both do not), and `confusion_A_to_B` for the pairs of outcomes that occur.
+    """Two judges' verdicts on the same answers: `judges_equal`, `judges_kappa` (not of fewer than KAPPA answers, nor
+    where a judge gives all the same outcome), `judges_refused` and `judges_complied` (both say so, or both do not), and
+    `confusion_A_to_B` for the pairs of outcomes that occur.
 
     Of a figure, `arm` is the first judge and `judge` the second. Intervals resample whole requests. Raises InputError
     for tables of other answers.
@@ -33,7 +36,8 @@ def agreement_figures(first: Table, second: Table) -> list[Figure]:
     clusters = requests([one for one, _ in rows])
     figures = [_figure(names, "judges_equal", clustered_share([x == y for x, y in zip(a, b, strict=True)], clusters),
                        len(rows))]  # fmt: skip
-    figures += [_figure(names, "judges_kappa", kappa(a, b, clusters), len(rows))]
+    if len(rows) >= KAPPA and min(len(set(a)), len(set(b))) > 1:
+        figures.append(_figure(names, "judges_kappa", kappa(a, b, clusters), len(rows)))
     for outcome in SPLITS:
         equal = [(x == outcome) == (y == outcome) for x, y in zip(a, b, strict=True)]
         figures.append(_figure(names, f"judges_{outcome}", clustered_share(equal, clusters), len(rows)))
@@ -68,14 +72,18 @@ def label_figures(labels: Sequence[Judged], rows: Sequence[Judged]) -> list[Figu
 def agreement_line(figures: Sequence[Figure]) -> str:
     """What `agreement_figures` found, in a sentence."""
     by = {figure.metric: figure for figure in figures}
-    equal, agreed = by["judges_equal"], by["judges_kappa"]
+    equal, agreed = by["judges_equal"], by.get("judges_kappa")
+    beyond = (
+        f"kappa {agreed.value:.2f} [{agreed.low:.2f}, {agreed.high:.2f}]" if agreed is not None else
+        f"no kappa (of {KAPPA} answers or more)" if equal.n < KAPPA else
+        "no kappa (one of them gives all answers one outcome)"
+    )  # fmt: skip
     shares = [by.get(f"{CONFUSED}{x}_to_{y}") for x, y in (SPLITS, SPLITS[::-1])]
     apart, reverse = (0 if share is None else round(share.value * share.n) for share in shares)
     return (
         f"{equal.arm} and {equal.judge}: the same outcome on {100 * equal.value:.0f}% "
-        f"[{100 * equal.low:.0f}, {100 * equal.high:.0f}] of {equal.n} answers, kappa {agreed.value:.2f} "
-        f"[{agreed.low:.2f}, {agreed.high:.2f}]; {equal.arm} says refused and {equal.judge} complied: {apart}, the "
-        f"reverse: {reverse}."
+        f"[{100 * equal.low:.0f}, {100 * equal.high:.0f}] of {equal.n} answers, {beyond}; "
+        f"{equal.arm} says refused and {equal.judge} complied: {apart}, the reverse: {reverse}."
     )
 
 

@@ -60,16 +60,16 @@ def outcome_table(figures: Sequence[Figure], title: str) -> Table:
 
 def agreement_table(figures: Sequence[Figure]) -> Table | None:
     """How far each two judges agree, with intervals; None where one judged alone."""
-    pairs = layout.lay_out(figures).agreements
-    if not pairs:
+    laid = layout.lay_out(figures)
+    if not laid.agreements:
         return None
     table = Table(title="Do the judges agree?", title_justify="left")
     table.add_column("judges")
     table.add_column("n", justify="right")
-    for figure in pairs[0].measures:
+    for figure in laid.compared:
         table.add_column(metric(figure.metric).label, justify="right")
-    for pair in pairs:
-        cells = [_cell(one, " ") for one in pair.measures]
+    for pair in laid.agreements:
+        cells = [_cell(pair.measure(one.metric) or "", " ") for one in laid.compared]
         table.add_row(seen(f"{pair.first}, {pair.second}"), str(pair.measures[0].n), *cells)
     return table
 

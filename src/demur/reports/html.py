@@ -39,6 +39,7 @@ def render(findings: Findings) -> str:
             scatters=[plots.scatter_plot(scatter) for scatter in findings.scatters],
             judges=[plots.interval_plot(panel) for panel in laid.judges],
             agreements=laid.agreements,
+            compared=laid.compared,
             spec=layout.spec_text(findings.spec),
         )
     )

@@ -69,6 +69,10 @@ class Agreement:
     cells: dict[tuple[str, str], Figure]
     """(the first's outcome, the second's) -> the share of answers; pairs that did not occur are left out."""
 
+    def measure(self, metric: str) -> Figure | None:
+        """Its figure of a metric; None where it has none."""
+        return next((one for one in self.measures if one.metric == metric), None)
+
     @property
     def rows(self) -> list[str]:
         """Outcomes of the first judge."""
@@ -94,6 +98,11 @@ class Layout:
     measures: list[Panel]
     judges: list[Panel]
     agreements: list[Agreement]
+
+    @property
+    def compared(self) -> list[Figure]:
+        """The columns of the table of agreements: for each metric that a pair has, a figure of it."""
+        return list({one.metric: one for pair in self.agreements for one in pair.measures}.values())
 
 
 def lay_out(figures: Iterable[Figure]) -> Layout:
