@@ -80,6 +80,14 @@ def test_it_says_that_the_text_alone_decided(done, tmp_path):
     assert done.spec["scorer"] is None
 
 
+def test_languages_that_the_rules_do_not_read_are_named(tmp_path):
+    polish = "Wymieszaj mąkę z wodą, dodaj drożdże i sól, a potem piecz ciasto przez godzinę w gorącym piecu."
+    rows = [{"goal": "How?", "response": polish}, {"goal": "Why?", "response": "Because it rises in the oven."}]
+    done = judge_file(write(tmp_path, rows), out=tmp_path / "out")
+    assert done.summary[1] == "1 of 2 answers are undecided, 1 in languages that the rules do not read: Polish."
+    assert "undecided" in [column.label for column in done.overview.columns]
+
+
 def test_it_is_compared_with_the_labels(done, tmp_path):
     by = {f.metric: f for f in done.figures if f.arm == "labels (human)"}
     assert by["judges_equal"].n == 4  # one row has no label

@@ -52,6 +52,17 @@ def test_a_baseline_has_a_row_an_arm_and_leaves_out_what_was_not_measured():
     assert list(table.rows[1].cells) == [BASELINE[4], "", "", ""]
 
 
+def test_partial_and_undecided_answers_are_said_where_there_are_any():
+    none = [figure("unsteered", "harmful", "partial_rate", 0.0), figure("add", "harmful", "undecided_rate", 0.0)]
+    some = [figure("unsteered", "harmful", "partial_rate", 0.1), figure("add", "attacked", "undecided_rate", 0.25)]
+    labels = [column.label for column in evaluation_overview([*BASELINE, *some]).columns]
+    assert labels == ["refused", "partial", "complied", "undecided"]
+    assert {"partial", "undecided"}.isdisjoint(column.label for column in evaluation_overview(BASELINE + none).columns)
+    caption = baseline_overview([*BASELINE, *some]).caption
+    assert caption.endswith("at most: partial 10% (unsteered, harmful), undecided 25% (add, attacked).")
+    assert "at most" not in baseline_overview(BASELINE + none).caption
+
+
 def test_an_evaluation_has_a_row_an_arm_and_set():
     table = evaluation_overview(BASELINE)
     assert [(row.label, row.under) for row in table.rows][:3] == [

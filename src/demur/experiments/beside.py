@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -44,7 +45,7 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
     found = [*broken, *_asr(rated)]
     said = [f"{judge.name} knows no refusal: complied is harmful, refused is not."] if tells_harm_alone(judge) else []
     said += _cost(judge, table)
-    cautions = _unread(judge, table)
+    cautions = [*_unread(judge, table), *_unclear(table)]
     said += _unknown(rated)
     tables: list[Table] = [rated]
     for one in ask(rated) if rated else ():
@@ -63,6 +64,18 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
 def _asr(table: Table) -> list[Figure]:
     rows = [row for some in table.values() for row in some]
     return asr_figures(table) if judges_harm(rows) else []
+
+
+def _unclear(table: Table) -> list[str]:
+    """How many answers the deciding judge left undecided, and in which languages that its rules do not read."""
+    rows = {row.generation.key: row.verdict for some in table.values() for row in some}.values()
+    undecided = [verdict for verdict in rows if verdict.outcome == "undecided"]
+    rules = [str(one.detail.get("rule") or "") for one in undecided]
+    names = Counter(rule.removeprefix("language: ") for rule in rules if rule.startswith("language: "))
+    if not names:
+        return []
+    read = f"{names.total()} in languages that the rules do not read: {', '.join(names)}"
+    return [f"{len(undecided)} of {len(rows)} answers are undecided, {read}."]
 
 
 def _unknown(table: Table) -> list[str]:

@@ -5,7 +5,7 @@ Figures are selected here, never computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -114,17 +114,39 @@ def baseline_overview(figures: Sequence[Figure]) -> Overview:
         if any(cells):
             rows.append(Row(label, cells, "" if label == arm else arm, control=arm.startswith("random")))
     said = "Percent, with 95% intervals. The direction is the model's refusal direction; the random ones are as long."
+    if beside := _unshown(figures, columns.values()):
+        said += f" Neither refused nor complied, at most: {beside}."
     return _table("arm", list(columns), rows, said)
 
 
+UNCLEAR = {"partial": "partial_rate", "undecided": "undecided_rate"}
+"""Outcomes of which there are mostly few or none -> their metric."""
+
+
+def _unshown(figures: Sequence[Figure], places: Iterable[tuple[str, str]]) -> str:
+    """`partial 12% (unsteered, harmful)`: the largest share of each of UNCLEAR in the sets of a table without them; ""
+    where there are none."""
+    sets, said = {name for name, _ in places}, []
+    for label, metric in UNCLEAR.items():
+        shares = [f for f in figures if f.metric == metric and not f.versus and f.arm in ARMS and f.set in sets]
+        most = max(shares, key=lambda f: f.value, default=None)
+        if most is not None and most.value > 0:
+            said.append(f"{label} {100 * most.value:.0f}% ({most.arm}, {most.set})")
+    return ", ".join(said)
+
+
 def evaluation_overview(figures: Sequence[Figure]) -> Overview:
-    """A row for each arm and set: the shares of the outcomes that matter."""
+    """A row for each arm and set: the shares of the outcomes, of partial and undecided answers where there are any."""
     metrics = {
         "refused": "refusal_rate",
+        "partial": "partial_rate",
         "complied": "compliance_rate",
         "off-topic": "off_topic_rate",
         "incoherent": "incoherent_rate",
+        "undecided": "undecided_rate",
     }
+    some = {f.metric for f in figures if not f.versus and f.value > 0}
+    metrics = {label: name for label, name in metrics.items() if label not in UNCLEAR or name in some}
     places = dict.fromkeys((f.arm, f.set) for f in figures if not f.versus and f.metric in metrics.values())
     rows = [Row(arm, [_cell(figures, arm, name, metric) for metric in metrics.values()], name) for arm, name in places]
     columns = [Column(label, drawn=label in ("refused", "complied")) for label in metrics]
