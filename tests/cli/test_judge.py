@@ -102,6 +102,12 @@ def test_a_local_model_judges_from_its_folder(demur, answers, model, tmp_path):
         (("--judge", "rule"), "no judge named 'rule'"),
         (("--judge", "rules", "--judge", "rules"), "2 judges are called 'rules'"),
         (("--judge", "openai:https://h/v1"), "names no model"),
+        (("--judge", "hf:"), "judge 'hf:' names no model"),
+        (("--judge", "openai:"), "judge 'openai:' names no model"),
+        (
+            ("--judge", "openai:https://h/v1#m?bogus=1"),
+            "no option of judge openai:https://h/v1#m?bogus=1 named 'bogus'",
+        ),
         (("--answer-column", "x"), "no column 'x'; its columns: 'goal', 'response', 'human'"),
         (("--label-column", "goal"), "'How?' is no outcome"),
         (("--by", "x"), "no column of the prompts named 'x'"),
@@ -207,6 +213,13 @@ def test_a_proof_of_features_takes_judges(demur, planted, planted_sae, server, t
                                      ("vector", "audit", "m", "v"), ("features", "verify", "m", "f")])  # fmt: skip
 def test_every_command_that_judges_refuses_what_is_no_judge_before_it_loads_a_model(refuses, command, tmp_path):
     assert "no judge named 'rule'" in refuses(*command, "--out", tmp_path / "out", "--judge", "rule")
+
+
+@pytest.mark.parametrize("command", [("quickstart",), ("baseline", "m"), ("vector", "audit", "m", "v"),
+                                     ("features", "verify", "m", "f")])  # fmt: skip
+def test_a_judge_of_harm_that_may_not_be_first_is_found_by_its_name(refuses, command, tmp_path):
+    said = refuses(*command, "--out", tmp_path / "out", "--judge", "hf:nobody/guard@harmbench")
+    assert "knows no refusal" in said and "put rules first" in said
 
 
 def test_a_scorer_that_nobody_would_ask_is_not_loaded(demur, answers, tmp_path):

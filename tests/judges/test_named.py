@@ -79,7 +79,7 @@ def test_options_of_a_local_model_say_how_it_is_loaded():
     [
         ("rule", UnknownName, "no judge named 'rule'.*Did you mean 'rules'"),
         ("", UnknownName, "no judge named ''; known: hf:MODEL, .*rules"),
-        ("hf:", UnknownName, "no judge named 'hf:'"),
+        ("hf:", BadSpec, "judge 'hf:' names no model"),
         ("gpt-4", UnknownName, "openai:URL#MODEL"),
         ("hf:m@harmbnch", UnknownName, "no prompt of a judge named 'harmbnch'.*Did you mean 'harmbench'"),
         ("hf:@harmbench", BadSpec, "names no model; write hf:MODEL"),

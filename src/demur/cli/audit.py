@@ -83,7 +83,7 @@ def audit(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    judge: options.Judges = [],  # noqa: B006
+    judge: options.Choosing = [],  # noqa: B006
     by: options.By = "",
     out: Annotated[
         Path, typer.Option(callback=options.new_folder, help="A folder for journal, results.json and report.html.")

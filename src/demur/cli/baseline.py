@@ -33,7 +33,7 @@ Out = Annotated[
 def quickstart(
     model: Annotated[str, typer.Option(help=options.MODEL)] = "smollm2-refuser",
     out: Out = Path("runs/quickstart"),
-    judge: options.Judges = [],  # noqa: B006
+    judge: options.Choosing = [],  # noqa: B006
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:
@@ -132,7 +132,7 @@ def baseline(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    judge: options.Judges = [],  # noqa: B006
+    judge: options.Choosing = [],  # noqa: B006
     by: options.By = "",
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,

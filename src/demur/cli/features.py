@@ -126,7 +126,7 @@ def verify(
     harmful: options.Harmful = None,
     harmless: options.Harmless = None,
     borderline: options.Borderline = None,
-    judge: options.Judges = [],  # noqa: B006
+    judge: options.Choosing = [],  # noqa: B006
     loading: options.Loading = options.AS_IS,
     verbose: options.Verbose = False,
 ) -> None:

@@ -69,6 +69,15 @@ def judge_names(names: list[str]) -> list[str]:
     return names
 
 
+def choosing_names(names: list[str]) -> list[str]:
+    """The same where something is chosen by outcomes: the first must know refusal."""
+    from demur.judges.named import check_chooses, judges_of
+
+    if names:
+        check_chooses(judges_of(names)[0])
+    return names
+
+
 Model = Annotated[str, typer.Argument(help=f"{MODEL} Names: `demur models`.")]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Length of an answer at most.")]
 Toward = Annotated[
@@ -94,16 +103,13 @@ By = Annotated[
         metavar="COLUMN", help="Give the rates by a column of your prompt file too (or kind, category, topic)."
     ),
 ]
-Judges = Annotated[
-    list[str],
-    typer.Option(
-        "--judge",
-        callback=judge_names,
-        metavar="JUDGE",
-        help="Who judges: rules, hf:MODEL (a harm classifier, or a model asked with the rubric) or openai:URL#MODEL; "
-        "repeat, the first decides and the others are compared with it. Default: rules.",
-    ),
-]
+_WHO = (
+    "Who judges: rules, hf:MODEL (a harm classifier, or a model asked with the rubric) or openai:URL#MODEL; "
+    "repeat, the first decides and the others are compared with it. Default: rules."
+)
+Judges = Annotated[list[str], typer.Option("--judge", callback=judge_names, metavar="JUDGE", help=_WHO)]
+Choosing = Annotated[list[str], typer.Option("--judge", callback=choosing_names, metavar="JUDGE", help=_WHO)]
+"""Judges where attacks and doses are chosen by outcomes."""
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print the long table of outcomes too.")]
 
 Harmful = Annotated[

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from demur.engines.base import Engine
-from demur.errors import DemurError, InputError
+from demur.errors import DemurError
 from demur.evaluation.calibration import to_calibrate
 from demur.evaluation.evaluator import Evaluator, Progress, silent
 from demur.evaluation.judging import open_evaluator
 from demur.experiments.beside import Told, told_of
 from demur.judges.base import Judge, Resident
-from demur.judges.named import Judges, judges_of, tells_harm_alone
+from demur.judges.named import Judges, check_chooses, judges_of
 from demur.judges.outcome import NAME
 from demur.prompts.sets import PromptSets, builtin_sets
 from demur.reports import Answer, Example, Findings, html
@@ -110,12 +110,8 @@ class Setup:
     def checked(self, choosing: bool = True) -> Setup:
         """Itself, the judges looked at. InputError where something is chosen by outcomes, and the judge that decides
         knows no refusal."""
-        first = self.judges[0]
-        if choosing and first is not None and tells_harm_alone(first):
-            raise InputError(
-                f"judge {first.name!r} tells harmful answers from others and knows no refusal, and attacks and doses "
-                f"are chosen by outcomes; put rules first (--judge rules --judge ..., or judge=['rules', ...])."
-            )
+        if choosing:
+            check_chooses(self.judges[0])
         _ = self.records
         return self
 

@@ -49,9 +49,9 @@ def judge_named(text: str) -> Judge | None:
     kind, _, rest = text.partition(":")
     if text == RULES:
         return None
-    if kind == "hf" and rest:
+    if kind == "hf" and text != kind:
         return _local(text, rest)
-    if kind == "openai" and rest:
+    if kind == "openai" and text != kind:
         return _served(text, rest)
     raise unknown("judge", text, ("rules", "hf:MODEL", "hf:MODEL@PROMPT", "openai:URL#MODEL"))
 
@@ -60,6 +60,15 @@ def tells_harm_alone(judge: Judge | None) -> bool:
     """Whether a judge tells harmful answers from others, and knows no refusal: its complied is harmful, its refused is
     not."""
     return isinstance(judge, HarmJudge) or getattr(judge, "harm_alone", False)
+
+
+def check_chooses(judge: Judge | None) -> None:
+    """InputError for a judge that cannot decide where something is chosen by outcomes; nothing is loaded for that."""
+    if judge is not None and tells_harm_alone(judge):
+        raise InputError(
+            f"judge {judge.name!r} tells harmful answers from others and knows no refusal, and attacks and doses "
+            f"are chosen by outcomes; put rules first (--judge rules --judge ..., or judge=['rules', ...])."
+        )
 
 
 def _checked(judge: Any) -> Judge | None:
@@ -101,7 +110,7 @@ def _options(text: str, rest: str, known: dict[str, tuple[str, Callable[[str], A
     for part in after.split("&"):
         name, sign, value = part.partition("=")
         if name not in known:
-            raise unknown(f"option (judge {text})", name, known)
+            raise unknown(f"option of judge {text}", name, known)
         keyword, read = known[name]
         try:
             if not sign:
