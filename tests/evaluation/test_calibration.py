@@ -2,6 +2,7 @@
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def test_another_model_and_longer_answers_have_their_own(other):
     assert to_calibrate(Planted(), LENGTH + 1) == N
     calibration(Planted(), LENGTH + 1)
     assert len(files()) == 2 and to_calibrate(Planted(), 2 * LENGTH) == 0
+
+
+def test_of_two_runs_at_once_one_measures_and_the_other_waits():
+    engines = [Planted(), Planted()]
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda engine: calibration(engine, 12), engines)
+    assert first.texts == second.texts
+    assert sorted(engine.answered for engine in engines) == [0, N]
 
 
 def test_a_damaged_file_is_measured_again():

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from demur.attacks import attack
@@ -85,17 +86,32 @@ def calibration(
 ) -> Calibration:
     """That of an engine for answers of `new_tokens` tokens: kept, or measured now and kept.
 
-    A file that is damaged is measured again. Where none can be written there is a warning, and the calibration stays
-    the run's own.
+    Of two runs at once one measures and the other waits. A file that is damaged is measured again. Where none can be
+    written there is a warning, and the calibration stays the run's own.
     """
     if found := _kept(engine, new_tokens):
         return found
-    found = measure(engine, _length(new_tokens), journal, progress)
-    try:
-        keep(found, engine, new_tokens, cache() / "calibrations")
-    except (BadFile, OutOfRoom) as problem:
-        warnings.warn(f"the judge's calibration is not kept for the next run: {problem}", stacklevel=2)
+    folder = cache() / "calibrations"
+    with _alone(folder / _name(engine, new_tokens)):
+        if found := _kept(engine, new_tokens):  # by the run that was waited for
+            return found
+        found = measure(engine, _length(new_tokens), journal, progress)
+        try:
+            keep(found, engine, new_tokens, folder)
+        except (BadFile, OutOfRoom) as problem:
+            warnings.warn(f"the judge's calibration is not kept for the next run: {problem}", stacklevel=2)
     return found
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While no other run makes the same file; without waiting where nothing can be written."""
+    lock = FileLock(path.with_suffix(".lock"))
+    with ExitStack() as stack:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock)
+        yield
 
 
 def keep(found: Calibration, engine: Engine, new_tokens: int, folder: Path) -> Path:
