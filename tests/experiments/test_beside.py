@@ -126,6 +126,19 @@ def test_the_rules_may_stand_beside_and_are_calibrated_then(tmp_path):
     assert (equal.arm, equal.judge, equal.value) == ("keywords", "rules", 1.0)
 
 
+def test_the_results_say_which_rules_judged_and_what_they_were_calibrated_to_and_the_run_is_the_same(tmp_path):
+    done = evaluate(Planted(), PROMPTS, None, CONFIG, tmp_path, judge=["rules", Hashed()])
+    own, other = read_results(tmp_path).spec["judges"]
+    assert (own["name"], own["band"]["n"]) == ("rules", len(calibration_talks())) and own["rules"]
+    assert own["version"] == done.table["unsteered", "direct"][0].verdict.detail["version"]
+    assert set(other) == {"name", "version"} and other["name"] == "hashed"
+    assert f"rules (version {own['version']}), hashed" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    with Journal(tmp_path / "journal.sqlite", readonly=True) as journal:
+        (known,) = journal.runs()
+    assert "judges" not in known.spec
+    assert evaluate(Planted(), PROMPTS, None, CONFIG, tmp_path, judge=["rules", Hashed()]).generated == 0
+
+
 def test_refusals_that_became_incoherent_are_counted_and_said(tmp_path):
     done = evaluate(Planted(), PROMPTS, STEER, CONFIG, tmp_path, judge=Ruled())
     shares = {f.arm: (f.value, f.n) for f in done.figures if f.metric == "refusals_called_incoherent"}

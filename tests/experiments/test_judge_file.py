@@ -65,6 +65,12 @@ def test_the_rates_have_intervals_and_are_in_the_results(done, tmp_path):
     assert find(done.figures, "given", "mine [tone: a]", "refusal_rate").n == 3
 
 
+def test_the_results_say_which_text_rules_judged(done, tmp_path):
+    (one,) = read_results(tmp_path / "out").spec["judges"]
+    assert (one["name"], len(one["version"])) == ("text rules", 12) and one["rules"]
+    assert one["version"] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_answers_to_one_request_are_not_counted_as_independent(tmp_path):
     rows = [{"goal": f"Question {i // 5}?", "response": SORRY if i // 5 % 2 else "Fine."} for i in range(20)]
     done = judge_file(write(tmp_path, rows), out=tmp_path / "out")

@@ -24,7 +24,7 @@ from demur.evaluation.evaluator import Progress, silent
 from demur.evaluation.judging import calibrated_judge
 from demur.evaluation.verdicts import Beside, judged
 from demur.experiments.beside import told_of
-from demur.experiments.run import Setup, begin, listed, published, seconds_of
+from demur.experiments.run import JUDGES, Setup, begin, judge_facts, judge_records, listed, published, seconds_of
 from demur.judges.base import Judge, Resident
 from demur.judges.named import Judges, judges_of
 from demur.judges.outcome import OutcomeJudge
@@ -122,18 +122,24 @@ def judge_file(
         # The text alone shows no answer to be off its topic.
         overview = evaluation_overview([f for f in figures[:6] if not alone or f.metric != "off_topic_rate"])
         caption = f"{overview.caption} By the text alone: {MEANS}." if alone else overview.caption
+        records = judge_records(judges)
         shared = {
             "title": f"{given.path.name}: {len(rows)} answers judged by {judges[0].name}",
             "summary": (*told.among(_summary(figures, given, scorer, judges)), *labels),
             "figures": tuple(figures),
-            "spec": spec,
+            "spec": {**spec, JUDGES: records},
             "seconds": seconds_of(journal, run, begun),
             "overview": replace(overview, caption=caption),
         }
         page = {
             "examples": _examples(given, tables[0]),
             "notes": told.notes,
-            "facts": {"file": given.path.name, "scorer": "none" if scorer is None else scorer.name, **setup.facts},
+            "facts": {
+                "file": given.path.name,
+                "scorer": "none" if scorer is None else scorer.name,
+                **setup.facts,
+                **judge_facts(records),
+            },
         }
         result = JudgeResult(**published(out, shared, page, begun), table=tables[0], judged=written)
         journal.finish_run(run, begun.seconds)

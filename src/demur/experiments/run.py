@@ -35,6 +35,8 @@ from demur.runs import Journal, digest, write_results, write_text
 from demur.types import Decoding, Figure, Table
 from demur.version import VERSION
 
+JUDGES = "judges"
+"""Where a written spec says who judged."""
 JUDGEABLE = 16
 """New tokens below which a report warns of its own rates."""
 
@@ -149,13 +151,15 @@ class Run:
         """
         told = Told() if table is None else told_of(self.evaluator.judge, self.evaluator.beside, table, figures)
         figures = (*figures, *told.figures)
-        page = {**(page or {}), "notes": (*(page or {}).get("notes", ()), *told.notes), "facts": self.facts}
+        judges = judge_records((self.evaluator.judge, *self.evaluator.others))
+        facts = {**self.facts, **judge_facts(judges)}
+        page = {**(page or {}), "notes": (*(page or {}).get("notes", ()), *told.notes), "facts": facts}
         assert self.evaluator.journal is not None
         shared = {
             "title": title,
             "summary": (*told.among(summary), *self._cut()),
             "figures": tuple(figures),
-            "spec": {**self.spec, **(chosen or {})},
+            "spec": {**self.spec, **(chosen or {}), JUDGES: judges},
             "seconds": seconds_of(self.evaluator.journal, self.evaluator.run_id, self.begun),
             "overview": overview,
         }
@@ -166,6 +170,22 @@ class Run:
         n = self.spec["decoding"]["max_new_tokens"]
         return [f"Answers were cut at {n} tokens, often before it shows whether they refuse: take {JUDGEABLE} or more "
                 f"before believing a rate."] if n < JUDGEABLE else []  # fmt: skip
+
+
+def judge_records(judges: Sequence[Judge]) -> list[dict[str, Any]]:
+    """Who judged, for results.json alone: each judge's name, the version that its verdicts carry, and of the rules
+    their hash and the band that they are calibrated to. It decides no run: a calibration is known only in the run."""
+    found = []
+    for judge in judges:
+        spec = judge.spec()
+        more = {name: spec[name] for name in ("rules", "band") if name in spec}
+        found.append({"name": judge.name, "version": digest(spec)[:12], **more})
+    return found
+
+
+def judge_facts(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The same for the page, short."""
+    return {"judged by": ", ".join(f"{one['name']} (version {one['version']})" for one in records)}
 
 
 def seconds_of(journal: Journal, run: str, begun: Begun) -> float:
