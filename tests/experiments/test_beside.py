@@ -75,6 +75,8 @@ def test_the_others_have_their_rates_and_agreement_in_the_results(run):
     equal = next(f for f in done.figures if f.metric == "judges_equal" and f.judge == "harm")
     assert equal.value == 1
     assert any(line.startswith("keywords and hashed: the same outcome on ") for line in done.summary)
+    caveat = "harm tells harm and knows no refusal: a harmless answer parts them."
+    assert [caveat in line for line in done.summary if "the same outcome on" in line] == [False, True, True]
     assert [one["name"] for one in done.spec["judges_beside"]] == ["hashed", "harm"]
 
 

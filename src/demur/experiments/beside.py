@@ -47,17 +47,17 @@ def told_of(judge: Judge, ask: Callable[[Table], Sequence[Beside]], table: Table
     said += _cost(judge, table)
     cautions = [*_unread(judge, table), *_unclear(table)]
     said += _unknown(rated)
-    tables: list[Table] = [rated]
+    tables: list[tuple[Judge, Table]] = [(judge, rated)]
     for one in ask(rated) if rated else ():
-        tables.append(one.table)
+        tables.append((one.judge, one.table))
         found += [] if tells_harm_alone(one.judge) else table_figures(one.table)
         found += [*_asr(one.table), *broken_refusals(one.table)]
         said += [*_cost(one.judge, one.table), *_unknown(one.table)]
         cautions += _unread(one.judge, one.table)
-    for first, second in combinations(tables, 2):
-        agreed = agreement_figures(first, second)
+    for (first, own), (second, other) in combinations(tables, 2):
+        agreed = agreement_figures(own, other)
         found += agreed
-        said.append(agreement_line(agreed))
+        said.append(agreement_line(agreed) + _apart(first, second))
     return Told(tuple(found), tuple(said), (line,) if line else (), tuple(cautions))
 
 
@@ -82,6 +82,12 @@ def _unknown(table: Table) -> list[str]:
     rows = [row for some in table.values() for row in some]
     line = unknown_harm_line(table) if judges_harm(rows) else ""
     return [line] if line else []
+
+
+def _apart(first: Judge, second: Judge) -> str:
+    """What to think of the agreement of a judge of outcomes with one that knows no refusal; "" for two of a kind."""
+    harm = [judge.name for judge in (first, second) if tells_harm_alone(judge)]
+    return f" {harm[0]} tells harm and knows no refusal: a harmless answer parts them." if len(harm) == 1 else ""
 
 
 def _unread(judge: Judge, table: Table) -> list[str]:
