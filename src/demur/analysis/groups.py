@@ -29,7 +29,8 @@ def check_groups(prompts: Iterable[Prompt], by: str) -> None:
     prompts = list(prompts)
     if all(prompt.cell(by) is None for prompt in prompts):
         there = dict.fromkeys(name for prompt in prompts for name, _ in prompt.columns)
-        raise unknown("column of the prompts", by, [*there, "kind", "category", "topic"])
+        own = [name for name in ("kind", "category", "topic") if any(prompt.cell(name) for prompt in prompts)]
+        raise unknown("column of the prompts", by, dict.fromkeys([*there, *own]))
     groups = {group_of(prompt, by) for prompt in prompts}
     if len(groups) > MOST:
         raise InputError(

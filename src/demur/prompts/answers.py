@@ -98,13 +98,14 @@ def read_answers(
 def _column(
     path: Path, there: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, option: str
 ) -> str:
-    """The column that is wanted (its case may differ), or the first of the guesses that is there."""
-    by_case = {name.casefold(): name for name in reversed(there)}
+    """The column that is wanted (its case and the spaces around it may differ), or the first of the guesses that is
+    there."""
+    by_case = {name.strip().casefold(): name for name in reversed(there)}
     if wanted is not None and wanted in there:
         return wanted
     for guess in (wanted,) if wanted is not None else guesses:
-        if guess.casefold() in by_case:
-            return by_case[guess.casefold()]
+        if guess.strip().casefold() in by_case:
+            return by_case[guess.strip().casefold()]
     listed = ", ".join(repr(name) for name in there) or "none"
     if wanted is not None:
         raise BadFile(f"{path}: no column {wanted!r}; its columns: {listed}")
