@@ -93,7 +93,10 @@ def test_a_local_model_judges_from_its_folder(demur, answers, model, tmp_path):
                  f"hf:{model}@harmbench?dtype=fp32")  # fmt: skip
     assert (said.status, said.err) == (0, "")
     found = read_results(tmp_path / "out").figures
-    assert {f.judge for f in found if f.metric == "asr"} == {f"harmbench {model.name}"}
+    assert {f.judge for f in found if f.metric == "judges_equal"} == {f"harmbench {model.name}"}
+    # Its weights are random: it says neither yes nor no, and that is no attack success of 0.
+    assert f"harmbench {model.name} gave no readable verdict on 2 of 2" in said.out
+    assert not any(f.metric == "asr" for f in found)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +223,14 @@ def test_every_command_that_judges_refuses_what_is_no_judge_before_it_loads_a_mo
 def test_a_judge_of_harm_that_may_not_be_first_is_found_by_its_name(refuses, command, tmp_path):
     said = refuses(*command, "--out", tmp_path / "out", "--judge", "hf:nobody/guard@harmbench")
     assert "knows no refusal" in said and "put rules first" in said
+
+
+def test_a_folder_with_other_results_is_refused_before_a_scorer_is_loaded(demur, refuses, answers, tmp_path):
+    demur("judge", answers, "--out", tmp_path / "out")
+    other = tmp_path / "other.csv"
+    other.write_text("goal,response\nWhy?,Because.\n", encoding="utf-8")
+    said = refuses("judge", other, "--out", tmp_path / "out", "--scorer", "no-such-model-at-all")
+    assert "has the results of answers.csv" in said
 
 
 def test_a_scorer_that_nobody_would_ask_is_not_loaded(demur, answers, tmp_path):

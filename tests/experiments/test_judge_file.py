@@ -71,6 +71,19 @@ def test_the_results_say_which_text_rules_judged(done, tmp_path):
     assert one["version"] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_results_of_other_answers_are_not_replaced(tmp_path):
+    first = judge_file(write(tmp_path), out=tmp_path / "out")
+    with pytest.raises(InputError, match="has the results of mine.csv, and of other answers than these"):
+        judge_file(write(tmp_path, ROWS[:2], "other.csv"), out=tmp_path / "out")
+    assert read_results(tmp_path / "out").figures == first.figures
+    judge_file(write(tmp_path), out=tmp_path / "out", judge=Keywords())
+
+
+def test_a_header_with_spaces_around_it_is_found(tmp_path):
+    rows = [{" Prompt ": "How?", "Response ": SORRY}]
+    assert read(judge_file(write(tmp_path, rows), out=tmp_path / "out").judged)[0]["outcome"] == "refused"
+
+
 def test_answers_to_one_request_are_not_counted_as_independent(tmp_path):
     rows = [{"goal": f"Question {i // 5}?", "response": SORRY if i // 5 % 2 else "Fine."} for i in range(20)]
     done = judge_file(write(tmp_path, rows), out=tmp_path / "out")
@@ -195,7 +208,11 @@ def test_other_formats_come_back_in_their_own(tmp_path, ending):
     ("keywords", "error", "said"),
     [
         ({"config": JudgeConfig(answer_column="x")}, BadFile, "no column 'x'; its columns: 'id', 'goal'"),
-        ({"config": JudgeConfig(by="x")}, UnknownName, "no column of the prompts named 'x'"),
+        (
+            {"config": JudgeConfig(by="x")},
+            UnknownName,
+            "no column of the prompts named 'x'; known: human, id, kind, tone.$",
+        ),
         ({"judge": "x"}, UnknownName, "no judge named 'x'"),
         ({"judge": []}, InputError, "no judge in the list"),
         ({"judge": Keywords}, InputError, "judge is the class Keywords"),

@@ -54,7 +54,7 @@ def judge(
     if not scorer and loading != options.AS_IS:
         raise InputError("how a model is loaded is of the scorer; name one with --scorer MODEL, or leave it out.")
     from demur.analysis.groups import check_groups
-    from demur.experiments.judge_file import JudgeConfig, check_scored, judge_file
+    from demur.experiments.judge_file import JudgeConfig, check_place, check_scored, judge_file
     from demur.prompts.answers import read_answers
 
     config = JudgeConfig(prompt_column, answer_column, label_column, by)
@@ -63,6 +63,7 @@ def judge(
         check_scored(judges or None)
     given = read_answers(file, prompt_column, answer_column, label_column)
     check_groups([row.prompt for row in given.rows], by)
+    check_place(given, out)
     with progress(journaled(out)) as update:
         engine = opened(scorer, loading, update) if scorer else None
         done = judge_file(file, config, out, engine, judges or None, update)

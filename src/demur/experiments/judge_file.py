@@ -32,7 +32,7 @@ from demur.judges.text import MEANS, TextJudge
 from demur.prompts.answers import Answers, Given, read_answers
 from demur.reports import Answer, Example, Result
 from demur.reports.overview import evaluation_overview
-from demur.runs import Journal, digest
+from demur.runs import Journal, digest, read_results
 from demur.runs.columns import with_columns
 from demur.types import Conversation, Decoding, Figure, Generation, Judged, Message, Table, Verdict
 from demur.version import VERSION
@@ -81,7 +81,7 @@ def judge_file(
     which it resumes. No judge sees a reasoning block. A row without an answer is undecided, and so is one whose
     reasoning never closes, and one without a request to a judge that reads it. Raises BadFile for a file that cannot be
     read, InputError for what is no judge and for a scorer without the rules, UnknownName for a column `by` that is not
-    there.
+    there; InputError for `out` with the results of other answers.
     """
     config, out, begun = config or JudgeConfig(), Path(out), begin(scorer)
     if scorer is not None:
@@ -93,7 +93,7 @@ def judge_file(
         "experiment": "judge",
         "model": "answers from a file" if scorer is None else scorer.name,
         "file": given.path.name,
-        "answers": digest([[row.prompt.text, row.answer, row.label] for row in given.rows]),
+        "answers": _digest(given),
         "columns": {"request": given.prompt_column, "answer": given.answer_column, "label": given.label_column},
         "scorer": None if scorer is None else asdict(scorer.fingerprint),
         "judge": setup.judged_by,
@@ -101,6 +101,7 @@ def judge_file(
         **({"by": config.by} if config.by else {}),
         "version": VERSION,
     }
+    check_place(given, out)
     with listed(out, spec, "judge", begun) as run, Journal(out / "journal.sqlite") as journal:
         judges = [_ready(one, scorer, journal, progress) for one in setup.judges]
         rows = [_generation(row) for row in given.rows]
@@ -144,6 +145,22 @@ def judge_file(
         result = JudgeResult(**published(out, shared, page, begun), table=tables[0], judged=written)
         journal.finish_run(run, begun.seconds)
     return result
+
+
+def check_place(given: Answers, out: Path) -> None:
+    """InputError where `out` has the results of something else than these answers, which these would replace."""
+    if not os.path.exists(out / "results.json"):  # False for a name that no file can have
+        return
+    there = read_results(out).spec
+    if there.get("experiment") != "judge" or there.get("answers") != _digest(given):
+        raise InputError(
+            f"{out} has the results of {there.get('file') or there.get('experiment')}, and of other answers than "
+            f"these; give another folder, or remove its results.json to replace them (the journal keeps both)."
+        )
+
+
+def _digest(given: Answers) -> str:
+    return digest([[row.prompt.text, row.answer, row.label] for row in given.rows])
 
 
 def check_scored(judge: Judges) -> None:
