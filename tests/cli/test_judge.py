@@ -94,6 +94,7 @@ def test_a_local_model_judges_from_its_folder(demur, answers, model, tmp_path):
     assert (said.status, said.err) == (0, "")
     found = read_results(tmp_path / "out").figures
     assert {f.judge for f in found if f.metric == "judges_equal"} == {f"harmbench {model.name}"}
+    assert f"loading harmbench {model.name}" in said.phases
     # Its weights are random: it says neither yes nor no, and that is no attack success of 0.
     assert f"harmbench {model.name} gave no readable verdict on 2 of 2" in said.out
     assert not any(f.metric == "asr" for f in found)

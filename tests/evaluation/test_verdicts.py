@@ -50,6 +50,25 @@ def test_verdicts_are_in_order_and_are_not_made_twice(tmp_path):
     judge.release()
 
 
+def test_what_a_model_said_before_it_failed_is_kept_and_it_is_seen_how_far_it_is(tmp_path):
+    class Failing(Counting):
+        def judge(self, generations):
+            if self.asked >= 64:
+                raise RuntimeError("out of memory")
+            return super().judge(generations)
+
+    seen, judge, n = [], Failing("held"), 100
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(RuntimeError):
+            judged(judge, answers(n), journal, lambda *at: seen.append(at))
+        judge.release()
+        again = Counting("held")
+        assert len(judged(again, answers(n), journal, lambda *_: None)) == n
+    again.release()
+    assert again.asked == n - 64
+    assert seen == [("judging, held", done, n) for done in (0, 32, 64)]
+
+
 def test_each_judge_has_its_own_verdicts_and_one_of_their_models_is_in_memory_at_a_time(tmp_path):
     judges = [Counting("a"), Counting("b")]
     with Journal(tmp_path / "j.sqlite") as journal:

@@ -17,6 +17,8 @@ from demur.types import OUTCOMES, Generation, Judged, Prompt, Table, Verdict
 
 JUDGED = 384
 """Answers judged at once: their comparison with other requests is the faster the more they are."""
+HELD = 32
+"""The same of a judge that holds a model: it may take long, and what it said is kept so often."""
 REQUEST = 100
 """Characters of a request, about, before any is read."""
 TIMED = 8
@@ -80,8 +82,9 @@ def _batches(judge: Judge, answers: Sequence[Generation], progress: Progress) ->
         return
     phase = "judging" if judge.name == NAME else f"judging, {judge.name}"
     progress(phase, 0, len(answers))
-    for start in range(0, len(answers), JUDGED):
-        some = answers[start : start + JUDGED]
+    size = HELD if isinstance(judge, Resident) else JUDGED
+    for start in range(0, len(answers), size):
+        some = answers[start : start + size]
         said = judge.judge(some)
         if len(said) != len(some):
             raise InputError(f"judge {judge.name} gave {len(said)} verdicts on {len(some)} answers; give one each.")

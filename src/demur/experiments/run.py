@@ -87,8 +87,11 @@ class Setup:
         the calibrated one. So a model that judges is loaded, and found wanting, before anything is generated."""
         found = []
         for judge in self.judges:
+            if isinstance(judge, Resident):
+                self.progress(f"loading {judge.name}", 0, 1)
             found.append(None if judge is None else {"name": judge.name, "spec": digest(judge.spec())[:12]})
             if isinstance(judge, Resident):
+                self.progress(f"loading {judge.name}", 1, 1)
                 judge.release()
         return tuple(found)
 
