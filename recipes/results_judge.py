@@ -40,8 +40,8 @@ COMPLETIONS = ("llama2new", "mistralinstruct")
 SMALL, ALIGNED = LABELS
 PAIRS = 9
 """Interleaved pairs of the speed's ratio (protocol: Statistics)."""
-TIMED = 40
-"""Answers that are judged in turns."""
+COMPARED, TIMED = 100, 12
+"""Labelled answers of each model that are judged both ways, and those of them that are judged in turns."""
 SHORT = 20
 """Words of a short answer, at most."""
 
@@ -95,7 +95,7 @@ def speed(out: Path, quick: bool) -> Part:
             continue
         one = engine(model)
         rows = read_labels(LABELS[model])
-        answers = [generation for _, generation in rows][: 48 if quick else None]
+        answers = [generation for _, generation in rows][: 48 if quick else COMPARED]
         truth = [row["label"] for row, _ in rows][: len(answers)]
         band = calibrated_judge(one, Decoding(max(row["new_tokens"] for row, _ in rows))).band
         seconds: dict[str, list[float]] = {"whole": [], "cut": []}

@@ -104,7 +104,7 @@ def test_languages_that_the_rules_do_not_read_are_named(tmp_path):
     rows = [{"goal": "How?", "response": polish}, {"goal": "Why?", "response": "Because it rises in the oven."}]
     done = judge_file(write(tmp_path, rows), out=tmp_path / "out")
     assert done.summary[1] == "1 of 2 answers are undecided, 1 in languages that the rules do not read: Polish."
-    assert "undecided" in [column.label for column in done.overview.columns]
+    assert done.overview is not None and "undecided" in [column.label for column in done.overview.columns]
 
 
 def test_it_is_compared_with_the_labels(done, tmp_path):
