@@ -348,7 +348,7 @@ def test_what_can_be_wrong_is_found_before_a_model_is_loaded(refuses, direction,
     for words, args in {
         "file is a file; give a folder": (*asked, "--out", file),
         "cannot write": (*asked, "--out", file / "deeper"),
-        "no column of the prompts named 'mood'; known: category": (*asked, "--out", tmp_path, "--by", "mood"),
+        "no column of the prompts named 'mood'; known: kind": (*asked, "--out", tmp_path, "--by", "mood"),
         "file is a file; give a": ("quickstart", "--out", file),
         "named 'mood'": ("baseline", "m", "--by", "mood"),
         "is a folder; give a file in it": ("direction", "fit", "m", "--out", tmp_path),

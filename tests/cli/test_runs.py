@@ -60,7 +60,7 @@ def test_evaluating_again_generates_nothing_and_says_so(demur, evaluated, model,
 def test_a_files_column_groups_what_is_printed_and_comes_back_in_the_export(demur, refuses, model, quick_judge, prompts,
                                                                              tmp_path):  # fmt: skip
     asked = ("evaluate", model, "--prompts", prompts, "--max-new-tokens", 4, "--dtype", "fp32", "--out", tmp_path / "o")
-    assert "no column of the prompts named 'notes'; known: category" in refuses(*asked, "--by", "notes")
+    assert "no column of the prompts named 'notes'; known: kind" in refuses(*asked, "--by", "notes")
     said = demur(*asked, "--by", "note")
     assert said.status == 0, said.err
     assert "By note" in said.out

@@ -109,12 +109,12 @@ def test_the_probe_tells_answers_of_a_kind_apart(engine, monkeypatch):
     assert sum(found[8:]) / 24 > 0.9
 
 
-def test_a_canned_refusal_is_not_babble(engine):
-    """As for the outcome judge: a refusal may be likelier than any band."""
+def test_a_canned_refusal_is_no_loop(engine):
+    """As for the outcome judge: what repeats nothing may be likelier than any band."""
     talk = asked(behaviour("warmth", "test")[0])
     said = Generation("", talk, "I'm sorry, but I can't help with that.", (1,), 1, "end")
     some = evaluator(engine, low=1e8)
-    made = [said, Generation("", talk, "The sea is wide and blue and deep today.", (1,), 1, "end")]
+    made = [said, Generation("", talk, "The sea is wide, and blue, and the sea is wide today.", (1,), 1, "end")]
     n = len(made)
     assert _read(some, "warmth", made)[n : 2 * n] == [0.0, 1.0]
 
