@@ -77,11 +77,8 @@ def rules(out: Path, quick: bool) -> Part:
 def labels(out: Path, quick: bool) -> Part:
     """2: both models' answers, as people read them blind to arm and verdict."""
     figures, targets = [], []
-    for model in LABELS:
-        if missing := lacks(model):
-            print(f"# {missing}")
-            continue
-        figures += [row for row in label_figures(engine(model), LABELS[model], model)]
+    for model in present():
+        figures += label_figures(engine(model), LABELS[model], model)
         targets += [Target(f"2{model[0]}", "agreement", "all", f"blind labels, {model}", f"judge_agreement_{outcome}",
                            ">=", 0.92) for outcome in ("refused", "complied")]  # fmt: skip
     return figures, targets
@@ -90,9 +87,7 @@ def labels(out: Path, quick: bool) -> Part:
 def speed(out: Path, quick: bool) -> Part:
     """3: with shortcuts and without, the same answers in turns; nothing is remembered between them."""
     figures, targets = [], []
-    for model in LABELS:
-        if lacks(model):
-            continue
+    for model in present():
         one = engine(model)
         rows = read_labels(LABELS[model])
         answers = [generation for _, generation in rows][: 48 if quick else COMPARED]
@@ -129,9 +124,7 @@ def speed(out: Path, quick: bool) -> Part:
 def facts(out: Path, quick: bool) -> Part:
     """4: the model's own short answers that hold the right choice of an item."""
     figures, targets = [], []
-    for model in LABELS:
-        if lacks(model):
-            continue
+    for model in present():
         one, decoding = engine(model), Decoding(24)
         items = [item for item in builtin_items() if item.query.startswith("Question: ")][: 60 if quick else None]
         prompts = [Prompt(item.id, asked(item.query), "facts") for item in items]
@@ -176,9 +169,12 @@ def engine(model: str) -> HFEngine:
     return HFEngine(model)
 
 
-def lacks(model: str) -> str:
-    """What has to be done before a model can be measured; "" when it is here."""
-    return "" if model == SMALL or here(model) else f"needs `demur models pull {model}`"
+def present() -> list[str]:
+    """The labelled models that are here; of others it is said what they need."""
+    for model in LABELS:
+        if model != SMALL and not here(model):
+            print(f"# {model} needs `demur models pull {model}`")
+    return [model for model in LABELS if model == SMALL or here(model)]
 
 
 def missing(part: str) -> str:
